@@ -1,0 +1,25 @@
+"""Build of the compiled modules (pure-Python Cython sources that also run uncompiled).
+
+Every module named in COMPILED is ordinary Python; the extension built beside it takes precedence when
+imported. `TRIOMESH_PURE=1` skips compilation.
+"""
+
+import os
+
+from setuptools import Extension, setup
+
+COMPILED = ["mesh/codec/h1.py", "mesh/codec/sock.py"]
+
+
+def extensions() -> list[Extension]:
+    """The extensions to build: those sources of COMPILED that exist."""
+    if os.environ.get("TRIOMESH_PURE"):
+        return []
+    from Cython.Build import cythonize
+
+    sources = [path for path in COMPILED if os.path.exists(path)]
+    modules = [Extension(path[:-3].replace("/", "."), [path], extra_compile_args=["-O2"]) for path in sources]
+    return cythonize(modules, language_level=3, build_dir="build/cython")  # type: ignore[no-any-return]
+
+
+setup(ext_modules=extensions())
