@@ -140,6 +140,9 @@ class FilterChain:
     origin: Origin | None = None
 
 
+NO_ADDRESS = Address("0.0.0.0", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """An LDS resource.
@@ -150,7 +153,7 @@ class Listener:
     """
 
     name: str
-    address: Address = Address("0.0.0.0", 0)
+    address: Address = NO_ADDRESS
     chains: tuple[FilterChain, ...] = ()
     default_chain: FilterChain | None = None
     bind_to_port: bool = True
