@@ -1,0 +1,3 @@
+"""Triomesh: a service mesh in Python. ARCHITECTURE.md is the map."""
+
+__version__ = "0.1.0"

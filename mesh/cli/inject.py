@@ -1,0 +1,35 @@
+"""meshctl inject: the webhook's two pure functions, offline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from injector.inject import InjectError, inject_documents
+from injector.settings import Settings, SettingsError, parse_settings
+from mesh.cli.failure import USAGE, CommandError
+
+
+def inject(
+    filename: Annotated[str, typer.Option("-f", "--filename", help="YAML file with Kubernetes objects; `-` reads standard input.")],
+    settings_file: Annotated[str | None, typer.Option("--settings", help="Injector settings (key `config` of ConfigMap triomesh-injector).", metavar="FILE")] = None,
+) -> None:
+    """Print the objects of a file with the sidecar added to every pod template.
+
+    Several documents and Lists are read; kinds without pods pass through unchanged.
+    """
+    settings = Settings()
+    try:
+        if settings_file:
+            settings = parse_settings(Path(settings_file).read_text(encoding="utf-8"))
+        text = sys.stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
+        print(inject_documents(text, settings), end="")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise CommandError(f"cannot read: {exc}", USAGE) from exc
+    except SettingsError as exc:
+        raise CommandError(f"{settings_file}: {exc}", USAGE) from exc
+    except InjectError as exc:
+        raise CommandError(f"{filename}: {exc}") from exc
