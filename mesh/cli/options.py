@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from mesh.cli.kube import Kube
 DEFAULT_SANDBOX = "default"
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """`-o`: a table for people; json and yaml are stable for scripts."""
 
     table = "table"
