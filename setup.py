@@ -8,7 +8,14 @@ import os
 
 from setuptools import Extension, setup
 
-COMPILED = ["mesh/codec/h1.py", "mesh/codec/sock.py"]
+COMPILED = [
+    "mesh/codec/h1/fields.py",
+    "mesh/codec/h1/head.py",
+    "mesh/codec/h1/body.py",
+    "mesh/codec/h1/parser.py",
+    "mesh/codec/h1/encode.py",
+    "mesh/codec/sock.py",
+]
 
 
 def extensions() -> list[Extension]:
