@@ -1,0 +1,26 @@
+"""Edges and routes out of counts."""
+
+from mesh.cli.metrics import Stats
+from mesh.cli.traffic import edge_rows, shares, since
+
+EDGE = ("productpage-v1", "default", "reviews-v2", "default", "reviews")
+
+
+def test_edges_without_requests_in_the_window_are_left_out():
+    before, now = {EDGE: Stats(5, 0, {})}, {EDGE: Stats(5, 0, {}), ("a", "b", "c", "d", "e"): Stats(2, 0, {})}
+    assert list(since(now, before)) == [("a", "b", "c", "d", "e")]
+
+
+def test_an_edge_to_no_known_workload_shows_the_service():
+    rows = edge_rows({("gw", "triomesh-system", "unknown", "unknown", "reviews"): Stats(4, 1, {})}, 2.0)
+    assert (rows[0]["from"], rows[0]["to"], rows[0]["rps"], rows[0]["success"]) == ("gw.triomesh-system", "reviews", 2.0, 75.0)
+
+
+def test_a_namespace_shows_edges_that_touch_it():
+    groups = {EDGE: Stats(1, 0, {}), ("a", "other", "b", "other", "b"): Stats(1, 0, {})}
+    assert [row["to"] for row in edge_rows(groups, 1.0, "default")] == ["reviews-v2"]
+
+
+def test_shares_are_counted_per_rule():
+    groups = {("h", "VS a", "c1"): Stats(9, 0, {}), ("h", "VS a", "c2"): Stats(1, 0, {}), ("h", "VS b", "c1"): Stats(5, 0, {})}
+    assert shares(groups) == {("h", "VS a"): {"c1": 9, "c2": 1}, ("h", "VS b"): {"c1": 5}}
