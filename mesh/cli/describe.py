@@ -25,28 +25,27 @@ class Target:
         return cluster_text(self.cluster)
 
 
+DUMPS: Mapping[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
+    "clusters": ("ClustersConfigDump", {"static_clusters": ("cluster",), "dynamic_active_clusters": ("cluster",)}),
+    "listeners": ("ListenersConfigDump", {"static_listeners": ("listener",), "dynamic_listeners": ("active_state", "listener")}),
+    "routes": ("RoutesConfigDump", {"static_route_configs": ("route_config",), "dynamic_route_configs": ("route_config",)}),
+    "endpoints": ("EndpointsConfigDump", {"static_endpoint_configs": ("endpoint_config",), "dynamic_endpoint_configs": ("endpoint_config",)}),
+}
+
+
 def sections(dump: Json, kind: str) -> Iterator[Json]:
     """The resources of one kind in a config dump.
 
-    Args: kind: "clusters", "listeners", "routes" or "endpoints". Static and dynamic ones alike, active before warming.
+    Args: kind: "clusters", "listeners", "routes" or "endpoints". Static and active dynamic ones alike; warming ones are left out.
     """
-    keys = {
-        "clusters": ("ClustersConfigDump", ("static_clusters", "dynamic_active_clusters"), ("cluster",)),
-        "listeners": ("ListenersConfigDump", ("static_listeners", "dynamic_listeners"), ("active_state", "listener")),
-        "routes": ("RoutesConfigDump", ("static_route_configs", "dynamic_route_configs"), ("route_config",)),
-        "endpoints": ("EndpointsConfigDump", ("static_endpoint_configs", "dynamic_endpoint_configs"), ("endpoint_config",)),
-    }
-    name, lists, path = keys[kind]
+    name, lists = DUMPS[kind]
     for config in dump.get("configs", []):
-        if not str(config.get("@type", "")).endswith(name):
-            continue
-        for key in lists:
-            for entry in config.get(key, []):
-                value = entry
-                for part in path:
-                    value = value.get(part, value if part == "listener" else {})
-                if value:
-                    yield value
+        if str(config.get("@type", "")).endswith(name):
+            for key, path in lists.items():
+                for entry in config.get(key, []):
+                    found = _at(entry, path)
+                    if found:
+                        yield found
 
 
 def origin_text(resource: Json) -> str:
@@ -103,6 +102,12 @@ def cluster_text(name: str) -> str:
     if len(parts) != 4 or not parts[3]:
         return name
     return f"{parts[3]}:{parts[1]}" + (f" ({parts[2]})" if parts[2] else "")
+
+
+def _at(entry: Json, path: tuple[str, ...]) -> Json:
+    for part in path:
+        entry = entry.get(part, {})
+    return entry
 
 
 def _path(match: Json) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import urllib3
 
@@ -54,11 +55,11 @@ class Client:
 
     def _send(self, method: str, path: str, headers: Mapping[str, str] | None, fields: Mapping[str, str] | None) -> tuple[Answer, Mapping[str, str]]:
         started = time.monotonic()
-        extra = {"encode_multipart": False} if fields is not None else {}
+        sent, body = dict(headers or {}), None
+        if fields is not None:
+            sent["Content-Type"], body = "application/x-www-form-urlencoded", urlencode(fields)
         try:
-            answer = self.pool.request(
-                method, self.base + path, headers=dict(headers or {}), fields=dict(fields) if fields is not None else None, timeout=REQUEST_SECONDS, redirect=False, **extra
-            )
+            answer = self.pool.request(method, self.base + path, headers=sent, body=body, timeout=REQUEST_SECONDS, redirect=False)
         except urllib3.exceptions.HTTPError as exc:
             return Answer(0, str(exc), time.monotonic() - started), {}
         return Answer(answer.status, answer.data.decode(errors="replace"), time.monotonic() - started), answer.headers
