@@ -12,7 +12,7 @@ import typer
 
 from mesh.cli.failure import CommandError
 from mesh.cli.install import SYSTEM_NAMESPACE
-from mesh.cli.kube import Kube
+from mesh.cli.kube import Kube, KubeError
 from mesh.cli.options import Format, Kubeconfig, Output, connect
 from mesh.cli.output import document, show
 
@@ -36,6 +36,16 @@ def query(kube: Kube, path: str, parameters: Mapping[str, str] | None = None) ->
     """GET of the collector's API, through the API server's service proxy."""
     root = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/services/{COLLECTOR}/proxy"
     return json.loads(kube.call("GET", root + path, parameters))["data"]
+
+
+def fetch(kube: Kube, trace_id: str) -> list[dict[str, Any]]:
+    """One trace, as a list of one; [] when the collector does not have it."""
+    try:
+        return cast(list[dict[str, Any]], query(kube, f"/api/traces/{trace_id}"))
+    except KubeError as exc:
+        if exc.code == 404 and exc.reason != "NotFound":
+            return []
+        raise
 
 
 def spans(trace: Mapping[str, Any]) -> list[Span]:
@@ -88,7 +98,7 @@ def traces(
     """Traces of requests: a list, or one request's tree with every hop."""
     kube = connect(kubeconfig)
     if trace_id is not None:
-        return _show_tree(cast(list[dict[str, Any]], query(kube, f"/api/traces/{trace_id}")), output, trace_id)
+        return _show_tree(fetch(kube, trace_id), output, trace_id)
     parameters = {"limit": str(1 if tree_of_newest else limit)} | ({"service": service} if service else {})
     found = query(kube, "/api/traces", parameters)
     if tree_of_newest:
