@@ -39,7 +39,7 @@ python=${TRIOMESH_PYTHON:-/usr/bin/python3}
 
 # Each kind of input gets its own stamp, so that an edited codec is rebuilt without asking PyPI anything.
 stamp() { cat "$@" | sha256sum | cut -c1-16; }
-deps=$(stamp pyproject.toml)
+deps=$(sed -n '/^requires = /p; /^dependencies = \[/,/^\]/p; /^test = \[/,/^\]/p' pyproject.toml | stamp)
 if [ "$(cat .venv/.deps 2>/dev/null || true)" != "$deps" ]; then
   say "making .venv and installing Python packages (once, about half a minute)"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
