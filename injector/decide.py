@@ -51,7 +51,7 @@ def decide(pod_object: Mapping[str, Any], namespace: str, namespace_labels: Mapp
     """
     asked, warnings = _pod_word(pod_object)
     space = _Namespace.of(namespace_labels, pod.labels(pod_object), settings.revision)
-    opted_in = space.enabled and (asked is None or asked.value == "true") or (asked is not None and asked.value == "true")
+    opted_in = (space.enabled and (asked is None or asked.value == "true")) or (asked is not None and asked.value == "true")
 
     def answer(inject: bool, reason: Reason, sentence: str) -> Decision:
         return Decision(inject, reason, sentence, opted_in, warnings)

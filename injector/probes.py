@@ -25,7 +25,7 @@ def rewrite(container: Json) -> tuple[Json, Json]:
     """
     result, probers = dict(container), {}
     for field, word in _PROBES.items():
-        probe = container.get(field)
+        probe = container.get(field) or {}
         if kind := _handler(probe):
             path = f"/app-health/{container['name']}/{word}"
             where = f"container {container['name']}: {field}.{kind}"

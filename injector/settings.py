@@ -64,16 +64,14 @@ class Settings:
     never_namespaces: tuple[str, ...] = NEVER_NAMESPACES
 
 
-def parse_settings(text: str) -> Settings:
-    """Settings from the value of the ConfigMap's key `config`; what is absent keeps its default.
+def parse_settings(text: str, mesh_text: str = "") -> Settings:
+    """Settings from the ConfigMap `triomesh-injector`, key `config`; what is absent keeps its default.
 
+    Args: mesh_text: ConfigMap `triomesh`, key `mesh`: its access log and `defaultConfig` are the base of the proxies'
+        configuration, on which `defaultConfig` of the injector's own ConfigMap is laid.
     Raises: BadField: not YAML, an unknown field, a wrong type or value.
     """
-    try:
-        document = yaml.safe_load(text) if text.strip() else {}
-    except yaml.YAMLError as exc:
-        raise BadField("config", f"is not YAML: {' '.join(str(exc).split())}") from exc
-    root = Fields.of(document, "")
+    root = Fields.of(_yaml(text, "config"), "")
     default = Settings()
     images = root.child("images")
     native = root.enum("nativeSidecars", ("auto", "on", "off"), default.native_sidecar.value)
@@ -90,7 +88,7 @@ def parse_settings(text: str) -> Settings:
         merge_prometheus=root.boolean("enablePrometheusMerge", True),
         rewrite_probes=root.boolean("rewriteAppHTTPProbe", True),
         resources=_resources(root.child("resources")),
-        proxy_config=ProxyConfig().merged(root.mapping("defaultConfig"), "defaultConfig"),
+        proxy_config=_mesh_config(mesh_text).merged(root.mapping("defaultConfig"), "defaultConfig"),
         never_selectors=_selectors(root, "neverInjectSelector"),
         always_selectors=_selectors(root, "alwaysInjectSelector"),
         # Added to, never replaced: nobody wants a proxy in kube-system by forgetting a line.
@@ -106,6 +104,22 @@ def with_server_version(settings: Settings, major: str, minor: str) -> Settings:
     digits = "".join(ch for ch in minor if ch.isdigit())
     new_enough = (int(major or 0), int(digits or 0)) >= (1, 33)
     return replace(settings, native_available=new_enough)
+
+
+def _mesh_config(text: str) -> ProxyConfig:
+    """The part of the mesh's configuration that reaches a proxy at start; the rest is the control plane's to check."""
+    root = Fields.of(_yaml(text, "mesh"), "mesh")
+    path = root.raw().get("accessLogFile") or ""
+    log = {"path": path, "format": root.enum("accessLogEncoding", ("JSON", "TEXT"), "JSON")}
+    config = ProxyConfig().merged({"accessLog": log}, "mesh")
+    return config.merged(root.mapping("defaultConfig"), "mesh.defaultConfig")
+
+
+def _yaml(text: str, name: str) -> object:
+    try:
+        return yaml.safe_load(text) if text.strip() else {}
+    except yaml.YAMLError as exc:
+        raise BadField(name, f"is not YAML: {' '.join(str(exc).split())}") from exc
 
 
 def _resources(fields: Fields) -> Resources:
