@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
+# mypy: disable-error-code="no-any-return"
 """Non-blocking socket calls without exceptions for "not now": try first, wait only when told to.
 
 Compiled, a call is the system call and little else (no coroutine, no BlockingIOError, no buffer to resize);

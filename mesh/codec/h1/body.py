@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# mypy: disable-error-code="no-any-return"
 """The framing of one message body: where it ends, checked strictly because the bytes are forwarded as they came.
 
 Chunked bodies walk size line -> data -> CRLF -> size line ... -> size line of 0 -> trailer section -> done. A size

@@ -1,6 +1,6 @@
 cimport cython
 from mesh.codec.h1.fields cimport (
-    STRIDE, ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TE, UPGRADE, EXPECT, same_name,
+    STRIDE, ORDINARY, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, EXPECT, same_name,
 )
 from mesh.codec.h1.head cimport Head, RequestHead, ResponseHead
 

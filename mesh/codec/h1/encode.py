@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# mypy: disable-error-code="no-any-return"
 """Heads back to bytes: what is kept is copied in runs, case and order untouched; additions come at the end.
 
 A proxy forwards its own connection semantics, not the peer's (RFC 9110 7.6.1): Connection, what it names, and the
@@ -17,7 +18,6 @@ if not cython.compiled:  # when compiled, encode.pxd cimports these names
         HOST,
         ORDINARY,
         STRIDE,
-        TE,
         TRANSFER_ENCODING,
         UPGRADE,
         same_name,
@@ -111,7 +111,13 @@ def encode_chunk(data: bytes) -> bytes:
 
 
 def _copy_lines(
-    head: Head, parts: list[bytes], start: cython.Py_ssize_t, remove: tuple[bytes, ...], drop_host: cython.bint, upgrade: cython.bint, drop_framing: cython.bint
+    head: Head,
+    parts: list[bytes],
+    start: cython.Py_ssize_t,
+    remove: tuple[bytes, ...],
+    drop_host: cython.bint,
+    upgrade: cython.bint,
+    drop_framing: cython.bint,
 ) -> int:
     # Appends raw[start:blank line] to parts without the dropped lines, in as few runs as possible.
     named: frozenset[bytes] = _named(head) if head._names_fields else _NOTHING
@@ -123,7 +129,7 @@ def _copy_lines(
     i: cython.Py_ssize_t
     for i in range(0, head.count * STRIDE, STRIDE):
         kind = head._spans[i + 4]
-        if kind == ORDINARY or kind == EXPECT:
+        if kind in (ORDINARY, EXPECT):
             drop = filters and _is_removed(head, i, remove, named)
         elif kind == HOST:
             drop = drop_host
@@ -144,7 +150,9 @@ def _copy_lines(
     return 0
 
 
-def _finish(head: Head, parts: list[bytes], upgrade: cython.bint, connection: bytes, framing: cython.int, extra: bytes) -> int:
+def _finish(
+    head: Head, parts: list[bytes], upgrade: cython.bint, connection: bytes, framing: cython.int, extra: bytes
+) -> int:
     # Appends our own connection semantics, the framing asked for, and the additions.
     if upgrade:
         connection = b"upgrade"

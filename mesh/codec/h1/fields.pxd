@@ -10,6 +10,7 @@ cdef Py_ssize_t scan_target(bytes raw, Py_ssize_t start, Py_ssize_t stop) noexce
 cdef Py_ssize_t scan_value(bytes raw, Py_ssize_t start, Py_ssize_t stop) noexcept
 cdef Py_ssize_t scan_authority(bytes raw, Py_ssize_t start, Py_ssize_t stop) noexcept
 cdef bint same_name(bytes raw, Py_ssize_t start, Py_ssize_t stop, bytes name) noexcept
+cdef Py_ssize_t _scan(bytes raw, Py_ssize_t start, Py_ssize_t stop, unsigned char bit) noexcept
 cdef int kind_of(bytes raw, Py_ssize_t start, Py_ssize_t stop) noexcept
 cdef Py_ssize_t find_end(bytes raw, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t max_lines) noexcept
 cdef Py_ssize_t parse_fields(Fields fields, bytes raw, Py_ssize_t start, Py_ssize_t max_count, int fault) except -1

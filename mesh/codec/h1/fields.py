@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# mypy: disable-error-code="no-any-return"
 """One header (or trailer) section: spans over its bytes, looked at only when asked.
 
 Nothing is made per header line at parse time but five integers: name start and stop, value start and stop, and
@@ -127,7 +128,9 @@ class Fields:
         return len(self.raw) - 2
 
 
-def parse_fields(fields: Fields, raw: bytes, start: cython.Py_ssize_t, max_count: cython.Py_ssize_t, fault: cython.int) -> int:
+def parse_fields(
+    fields: Fields, raw: bytes, start: cython.Py_ssize_t, max_count: cython.Py_ssize_t, fault: cython.int
+) -> int:
     """Read field lines from `start` up to the blank line that ends `raw`.
 
     Args: fault: status of errors: 400 for a client's bytes (431 for too many lines), 502 for a server's.
@@ -243,7 +246,7 @@ def same_name(raw: bytes, start: cython.Py_ssize_t, stop: cython.Py_ssize_t, nam
         p: cython.p_const_uchar = raw
         q: cython.p_const_uchar = name
         lower: cython.p_const_uchar = _LOWER
-        for i in range(n):
+        for i in range(n):  # noqa: SIM110 (all() would build a generator)
             if lower[p[start + i]] != q[i]:
                 return False
         return True
@@ -278,12 +281,7 @@ def kind_of(raw: bytes, start: cython.Py_ssize_t, stop: cython.Py_ssize_t) -> in
     return _KINDS.get(raw[start:stop].lower(), ORDINARY)
 
 
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _scan(
-    raw: bytes, start: cython.Py_ssize_t, stop: cython.Py_ssize_t, bit: cython.uchar
-) -> cython.Py_ssize_t:
+def _scan(raw: bytes, start: cython.Py_ssize_t, stop: cython.Py_ssize_t, bit: cython.uchar) -> int:
     # Compiled form of the four scans: one table look-up per byte.
     p: cython.p_const_uchar = raw
     classes: cython.p_const_uchar = _CLASSES

@@ -47,5 +47,7 @@ cdef class ResponseHead(Head):
 
     cdef int _frame(self, bytes request_method) except -1
 
+cdef int _read_version(bytes raw, Py_ssize_t at, int after, int unsupported, int bad) except -1
+
 cpdef RequestHead parse_request(bytes raw, Py_ssize_t max_headers)
 cpdef ResponseHead parse_response(bytes raw, Py_ssize_t max_headers, bytes request_method)

@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# mypy: disable-error-code="no-any-return"
 """A connection's bytes to heads and body runs, one message after the other.
 
 States: *head* (between messages, or inside a head) -> `head()` returns one -> *body* -> the run functions return END
@@ -122,7 +123,7 @@ class Parser:
         self._in_body = False
         return 0
 
-    def body_raw(self) -> bytes | None | End:
+    def body_raw(self) -> bytes | End | None:
         """The next run of the body as it is on the wire, chunk framing and trailers included.
 
         Returns: None: more bytes are needed. END: the body is complete (at once when there is none).
@@ -130,7 +131,7 @@ class Parser:
         """
         return self._run(False)
 
-    def body_data(self) -> bytes | None | End:
+    def body_data(self) -> bytes | End | None:
         """The next run of the body's content, without chunk framing. Otherwise as body_raw."""
         return self._run(True)
 
@@ -145,7 +146,7 @@ class Parser:
         self._body.is_done = self._body.remaining == 0
         return 0
 
-    def _run(self, data_only: cython.bint) -> bytes | None | End:
+    def _run(self, data_only: cython.bint) -> bytes | End | None:
         if self._error is not None:
             raise self._error
         if not self._in_body:
@@ -270,7 +271,7 @@ class RequestParser(Parser):
                 self._fail(ProtocolError(400, "byte 0: bare CR, or too many empty lines, before the request line"))
             self._skipped += 2
             self._pos += 2
-        raw: bytes = self._take_head()
+        raw: bytes | None = self._take_head()
         if raw is None:
             return None
         try:
@@ -295,7 +296,7 @@ class ResponseParser(Parser):
         Args: request_method: of the request that this answers: HEAD and CONNECT change what follows.
         Raises: ProtocolError: status 502. RuntimeError: inside a message (call next() first).
         """
-        raw: bytes = self._take_head()
+        raw: bytes | None = self._take_head()
         if raw is None:
             return None
         try:
