@@ -106,6 +106,7 @@ class Cluster:
     eds_service_name: "" = the cluster's own name.
     bind_host: source address of upstream connections ("" = any); inbound pass-through uses 127.0.0.6.
     connect_to_port: for ORIGINAL_DST, overrides the port when not 0.
+    locality_weighted: share load by the weights of the localities (Envoy `locality_weighted_lb_config`).
     """
 
     name: str
@@ -131,6 +132,7 @@ class Cluster:
     least_request_choices: int = 2
     slow_start_seconds: float = 0.0
     dns_refresh_seconds: float = 5.0
+    locality_weighted: bool = False
     service: ServiceRef | None = None
     subset: str = ""
     origin: Origin | None = None
