@@ -92,6 +92,9 @@ class _Namespace:
         if given and given.value == "enabled":
             # Istio: the injection label wins over the revision label on one namespace (IST0123 warns).
             return cls(True, given)
+        if given:
+            # The webhook's selectors do not look at revisions either when an injection label is there.
+            return cls(False, given)
         rev = keys.find(labels, keys.REVISION) or keys.find(pod_labels, keys.REVISION)
         if rev and rev.value != revision:
             return cls(False, rev, (Reason.OTHER_REVISION, f"{rev} names another revision than this injector's, {revision!r}"))
