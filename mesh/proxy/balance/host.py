@@ -1,0 +1,77 @@
+"""Host: one endpoint of one cluster, with what this proxy has seen of it."""
+
+from __future__ import annotations
+
+from mesh.model.endpoint import Endpoint, Health, Locality
+
+
+class Host:
+    """Lives as long as its address stays in the cluster; updates change it in place, so its state survives them.
+
+    active: requests in flight; the exchange adds one when it takes the host and subtracts one when it is done.
+    ejected: put aside by outlier detection. warm_at: when slow start ends (0.0 = warm).
+    The counters are what `/clusters` shows.
+    """
+
+    __slots__ = (
+        "active",
+        "added_at",
+        "connect_failures",
+        "consecutive_5xx",
+        "consecutive_gateway",
+        "consecutive_local",
+        "ejected",
+        "ejected_at",
+        "ejections",
+        "endpoint",
+        "is_outlier_clean",
+        "locality",
+        "name",
+        "priority",
+        "requests_error",
+        "requests_success",
+        "requests_total",
+        "warm_at",
+        "weight",
+    )
+
+    def __init__(self, endpoint: Endpoint, locality: Locality, priority: int, now: float) -> None:
+        self.endpoint = endpoint
+        self.name = str(endpoint.address)
+        self.weight = max(1, endpoint.weight)
+        self.locality = locality
+        self.priority = priority
+        self.active = 0
+        self.added_at = now
+        self.warm_at = 0.0
+        self.ejected = False
+        self.ejected_at = 0.0
+        self.ejections = 0
+        self.consecutive_5xx = 0
+        self.consecutive_gateway = 0
+        self.consecutive_local = 0
+        self.is_outlier_clean = True
+        self.requests_total = 0
+        self.requests_success = 0
+        self.requests_error = 0
+        self.connect_failures = 0
+
+    def update(self, endpoint: Endpoint, locality: Locality, priority: int) -> None:
+        """Take over what a new assignment says about the same address."""
+        self.endpoint = endpoint
+        self.weight = max(1, endpoint.weight)
+        self.locality = locality
+        self.priority = priority
+
+    @property
+    def is_healthy(self) -> bool:
+        """May be picked: healthy by configuration and not ejected."""
+        return self.endpoint.health is Health.HEALTHY and not self.ejected
+
+    @property
+    def is_draining(self) -> bool:
+        """Finishes what it has; not picked even in panic."""
+        return self.endpoint.health is Health.DRAINING
+
+    def __repr__(self) -> str:
+        return f"Host({self.name})"

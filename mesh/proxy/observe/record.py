@@ -1,0 +1,130 @@
+"""Record: what is known about one exchange, filled as it proceeds and read by metrics, spans, logs and operators.
+
+One mutable object per exchange, owned by the task that serves it. Fields that most requests leave alone are class
+attributes with defaults, so that making a record costs a handful of stores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mesh.model.failure import Failure, Flag
+from mesh.proxy.head import Answer, Head
+
+if TYPE_CHECKING:
+    from mesh.model.cluster import Cluster
+    from mesh.proxy.balance.host import Host
+    from mesh.proxy.observe.peer import Peer
+    from mesh.proxy.observe.trace import TraceContext
+    from mesh.proxy.route import CompiledRoute, Share
+
+
+@dataclass(slots=True)
+class Connection:
+    """The downstream connection an exchange came on. Addresses as `host:port` (`[v6]:port`).
+
+    remote: who the proxy believes it is talking to; direct_remote: the TCP peer (they differ behind the
+    PROXY protocol). local: the address that was dialled. peer_principal: the peer's SPIFFE id, "" without mTLS.
+    """
+
+    remote: str = ""
+    local: str = ""
+    direct_remote: str = ""
+    server_name: str = ""
+    tls_version: str = ""
+    peer_principal: str = ""
+    local_principal: str = ""
+    is_mutual_tls: bool = False
+
+
+class Record:
+    """One HTTP exchange.
+
+    Times are seconds on the proxy's monotonic clock. `authority`, `path` and `method` are those of the client;
+    `head` is the request's head as decoded, before any rewrite.
+    status: what the client was told; 0 when it went away before any answer.
+    bytes_received, bytes_sent: body bytes from and to the downstream.
+    """
+
+    head: Head
+    connection: Connection
+    started_at: float
+
+    scheme: bytes = b"http"
+    protocol: str = "HTTP/1.1"
+    is_grpc: bool = False
+    request_id: bytes = b""
+    trace: TraceContext | None = None
+    peer: Peer | None = None
+    """Inbound: the client as its metadata headers told; outbound: None (the host's workload says it)."""
+
+    route: CompiledRoute | None = None
+    share: Share | None = None
+    cluster: Cluster | None = None
+    host: Host | None = None
+    upstream_local: str = ""
+    upstream_path: bytes = b""
+    upstream_tls: bool = False
+    attempts: int = 0
+
+    status: int = 0
+    flags: tuple[Flag, ...] = ()
+    details: str = ""
+    termination_details: str = ""
+    transport_failure: str = ""
+    response: Answer | None = None
+    trailers: Answer | None = None
+    grpc_status: int = -1
+    """-1: not gRPC or not known."""
+
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    request_messages: int = 0
+    response_messages: int = 0
+    request_done_at: float = 0.0
+    upstream_started_at: float = 0.0
+    response_started_at: float = 0.0
+    finished_at: float = 0.0
+
+    def __init__(self, head: Head, connection: Connection, started_at: float) -> None:
+        self.head = head
+        self.connection = connection
+        self.started_at = started_at
+
+    def fail(self, failure: Failure) -> None:
+        """Note why there is no upstream answer: its flag, its details and the status the client gets."""
+        self.flags = (*self.flags, failure.flag)
+        self.details = failure.details
+        self.status = failure.status
+
+    def flag(self, flag: Flag) -> None:
+        """Add a response flag (for example DI for an injected delay)."""
+        self.flags = (*self.flags, flag)
+
+
+class TcpRecord:
+    """One opaque connection. The relay adds to `bytes_received` (from downstream) and `bytes_sent` (to it) as it goes.
+
+    Counters are read while the connection lives, so that a long transfer shows in the metrics before its end.
+    """
+
+    connection: Connection
+    started_at: float
+    peer: Peer | None = None
+    cluster: Cluster | None = None
+    host: Host | None = None
+    upstream_local: str = ""
+    flags: tuple[Flag, ...] = ()
+    details: str = ""
+    termination_details: str = ""
+    transport_failure: str = ""
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    finished_at: float = 0.0
+    reported_received: int = 0
+    reported_sent: int = 0
+
+    def __init__(self, connection: Connection, started_at: float) -> None:
+        self.connection = connection
+        self.started_at = started_at

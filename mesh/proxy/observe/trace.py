@@ -1,0 +1,170 @@
+"""Trace context: W3C Trace Context and B3, read from a request and written to the next hop.
+
+One hop is one span. Its context has the trace's id, the span that called (parent) and this hop's own span id, which
+is what the next hop gets as its parent: the application forwards it, so that the spans of a page join.
+Read in this order: traceparent (W3C Trace Context 3.2), b3 (single), x-b3-* (multi). Written: traceparent and B3
+multi, tracestate as it came. A context that does not parse counts as absent, as both standards demand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mesh.proxy.head import Head
+
+TRACE_HEADERS = (
+    b"traceparent",
+    b"b3",
+    b"x-b3-traceid",
+    b"x-b3-spanid",
+    b"x-b3-parentspanid",
+    b"x-b3-sampled",
+    b"x-b3-flags",
+)
+"""What is left out of the forwarded head when `lines` are appended. tracestate stays as it is."""
+
+_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_HEX_TRACE = re.compile(rb"[0-9a-fA-F]{16}|[0-9a-fA-F]{32}")
+_HEX_SPAN = re.compile(rb"[0-9a-fA-F]{16}")
+_NO_SPAN = b"0" * 16
+_NO_TRACE = b"0" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """Ids in lower-case hex: trace_id 32 digits, span_id (this hop's) and parent_id 16; parent_id b"" at a root.
+
+    is_sampled: this hop's span is recorded. is_debug: B3's `x-b3-flags: 1`, which is passed on.
+    lines: header lines for the next hop. Empty when the request goes on with the headers it came with.
+    """
+
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes
+    is_sampled: bool
+    lines: bytes = b""
+    is_debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What the caller sent. is_sampled None: it left the decision to us (B3 only)."""
+
+    trace_id: bytes
+    span_id: bytes
+    is_sampled: bool | None
+    is_debug: bool = False
+
+
+def extract(head: Head) -> Incoming | None:
+    """The caller's context; None when there is none that can be read."""
+    value = head.get(b"traceparent")
+    if value is not None:
+        found = _parse_traceparent(value)
+        if found is not None:
+            return found
+    value = head.get(b"b3")
+    if value is not None:
+        found = _parse_b3_single(value)
+        if found is not None:
+            return found
+    value = head.get(b"x-b3-traceid")
+    return _parse_b3_multi(value, head) if value is not None else None
+
+
+def _parse_traceparent(value: bytes) -> Incoming | None:
+    match = _TRACEPARENT.fullmatch(value.strip())
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, rest = match.groups()
+    # W3C 3.2.2: version ff is invalid; version 00 has no further fields; all-zero ids are invalid.
+    if version == b"ff" or (version == b"00" and rest is not None) or trace_id == _NO_TRACE or span_id == _NO_SPAN:
+        return None
+    return Incoming(trace_id, span_id, bool(int(flags, 16) & 1))
+
+
+def _parse_b3_single(value: bytes) -> Incoming | None:
+    # b3: {trace}-{span}[-{sampled}[-{parent}]]; a lone "0" (do not sample) has no ids to join.
+    parts = value.strip().split(b"-")
+    if not 2 <= len(parts) <= 4 or not _HEX_TRACE.fullmatch(parts[0]) or not _HEX_SPAN.fullmatch(parts[1]):
+        return None
+    state = parts[2] if len(parts) > 2 else b""
+    return _b3(parts[0], parts[1], state, state == b"d")
+
+
+def _parse_b3_multi(trace_id: bytes, head: Head) -> Incoming | None:
+    span_id = head.get(b"x-b3-spanid")
+    if span_id is None or not _HEX_TRACE.fullmatch(trace_id) or not _HEX_SPAN.fullmatch(span_id):
+        return None
+    return _b3(trace_id, span_id, head.get(b"x-b3-sampled") or b"", head.get(b"x-b3-flags") == b"1")
+
+
+def _b3(trace_id: bytes, span_id: bytes, state: bytes, is_debug: bool) -> Incoming | None:
+    trace_id, span_id = trace_id.lower().rjust(32, b"0"), span_id.lower()
+    if trace_id == _NO_TRACE or span_id == _NO_SPAN:
+        return None
+    sampled: bool | None = None
+    if is_debug or state.lower() in (b"1", b"true", b"d"):
+        sampled = True
+    elif state.lower() in (b"0", b"false"):
+        sampled = False
+    return Incoming(trace_id, span_id, sampled, is_debug)
+
+
+class Sampler:
+    """Decides and makes ids. The incoming decision is honoured; without one `share` of the traces is sampled.
+
+    Args: share: 0..1. random_bits: `random.getrandbits`; rng: uniform in [0, 1).
+    """
+
+    __slots__ = ("_random_bits", "_rng", "_share")
+
+    def __init__(self, share: float, rng: Callable[[], float], random_bits: Callable[[int], int]) -> None:
+        self._share = share
+        self._rng = rng
+        self._random_bits = random_bits
+
+    def begin(self, head: Head) -> TraceContext:
+        """This hop's context.
+
+        A caller's "not sampled" is passed on untouched: no span is recorded, so none may be named as a parent.
+        """
+        incoming = extract(head)
+        if incoming is None:
+            is_sampled = self._share > 0 and self._rng() < self._share
+            return self._context(b"%032x" % (self._random_bits(128) | 1), b"", is_sampled, False)
+        if incoming.is_sampled is False:
+            return TraceContext(incoming.trace_id, incoming.span_id, incoming.span_id, False)
+        is_sampled = incoming.is_sampled is True or self._rng() < self._share
+        return self._context(incoming.trace_id, incoming.span_id, is_sampled, incoming.is_debug)
+
+    def _context(self, trace_id: bytes, parent_id: bytes, is_sampled: bool, is_debug: bool) -> TraceContext:
+        span_id = b"%016x" % (self._random_bits(64) | 1)
+        return TraceContext(
+            trace_id,
+            span_id,
+            parent_id,
+            is_sampled,
+            trace_lines(trace_id, span_id, parent_id, is_sampled, is_debug),
+            is_debug,
+        )
+
+
+def trace_lines(trace_id: bytes, span_id: bytes, parent_id: bytes, is_sampled: bool, is_debug: bool = False) -> bytes:
+    """traceparent and B3 multi for the next hop."""
+    sampled = 1 if is_sampled else 0
+    lines = b"traceparent: 00-%b-%b-0%d\r\nx-b3-traceid: %b\r\nx-b3-spanid: %b\r\nx-b3-sampled: %d\r\n" % (
+        trace_id,
+        span_id,
+        sampled,
+        trace_id,
+        span_id,
+        sampled,
+    )
+    if parent_id:
+        lines += b"x-b3-parentspanid: %b\r\n" % parent_id
+    if is_debug:
+        lines += b"x-b3-flags: 1\r\n"
+    return lines
