@@ -1,16 +1,11 @@
-"""Model to Envoy v3 protobufs. Start at `Encoder.bundle`."""
+"""Model to Envoy v3 protobufs. Start at `Encoder.bundle`; `encode_resource` is one value without the memory.
+
+One module per resource type (cluster, endpoint, listener + http_manager, route + action + policy, tls); each is
+imported when the first value of its type comes along.
+"""
 
 from __future__ import annotations
 
-from mesh.model.snapshot import Snapshot
-from mesh.xds.resource import Bundle
+from mesh.xds.encode.encoder import Encoder, encode_message, encode_resource
 
-
-class Encoder:
-    """Encodes snapshots and remembers what it encoded, so that N sidecars do not cost N encodings."""
-
-    def __init__(self, max_entries: int = 60_000) -> None:
-        self._max_entries = max_entries
-
-    def bundle(self, snapshot: Snapshot) -> Bundle:
-        raise NotImplementedError
+__all__ = ["Encoder", "encode_message", "encode_resource"]
