@@ -68,7 +68,7 @@ def encode_request(
     start: cython.Py_ssize_t = 0
     if target is None and head._is_absolute:
         target = head.path + b"?" + head.query if b"?" in head.target else head.path
-    if target is not None or head.minor == 0:
+    if target is not None or head.raw[head._first - 3] != 49:  # the minor version
         parts.append(head.method + b" " + (head.target if target is None else target) + b" HTTP/1.1\r\n")
         start = head._first
     elif replaces_host:
