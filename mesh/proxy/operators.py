@@ -92,6 +92,8 @@ def _getter(name: str, argument: str | None, field: str) -> Getter:
         return _HEADER_SOURCES[name](argument)
     if name == "START_TIME":
         return clock.start_time_getter(argument, field)
+    if name == "METADATA":
+        return _metadata(argument or "", field)
     if name == "ENVIRONMENT":
         raise CompileError(f"{field}: %ENVIRONMENT()% is not supported: a proxy's environment is not configuration")
     plain = _PLAIN.get(name)
@@ -107,6 +109,27 @@ def text_of(value: Value) -> str:
     return "-" if value is None else str(value)
 
 
+def _metadata(argument: str, field: str) -> Getter:
+    # The only metadata a route or cluster of ours carries is who asked for it.
+    source, _, rest = argument.partition(":")
+    namespace, _, key = rest.partition(":")
+    if source not in ("ROUTE", "CLUSTER") or namespace != "triomesh.io" or key not in _ORIGIN_KEYS:
+        raise CompileError(f"{field}: %METADATA({argument})% names no metadata that is kept")
+    is_route = source == "ROUTE"
+
+    def get(record: Record) -> Value:
+        origin = None
+        if is_route:
+            origin = record.route.origin if record.route is not None else None
+        elif record.cluster is not None:
+            origin = record.cluster.origin
+        if origin is None:
+            return None
+        return str(getattr(origin, key)) if key else str(origin)
+
+    return get
+
+
 def _request_header(argument: str) -> Getter:
     first, _, second = argument.partition("?")
     return _either(_request_field(first), _request_field(second) if second else None)
@@ -115,9 +138,9 @@ def _request_header(argument: str) -> Getter:
 def _request_field(name: str) -> Getter:
     match name.lower():
         case ":method":
-            return lambda record: record.head.method.decode("latin-1")
+            return lambda record: record.head.method.decode("latin-1") or None
         case ":path":
-            return lambda record: (record.upstream_path or record.head.target).decode("latin-1")
+            return lambda record: (record.upstream_path or record.head.target).decode("latin-1") or None
         case "x-envoy-original-path":
             # Set by Envoy on the request when a rewrite changed the path; then :path is the new one.
             return _original_path
@@ -197,6 +220,9 @@ def _milliseconds(start: float, end: float) -> int | None:
     return int((end - start) * 1000.0) if end >= start > 0 else None
 
 
+_ORIGIN_KEYS = frozenset(("", "kind", "namespace", "name", "rule"))
+
+
 def _flags(record: Record) -> str | None:
     return ",".join(flag.value for flag in record.flags) or None
 
@@ -212,7 +238,7 @@ _HEADER_SOURCES: dict[str, Callable[[str], Getter]] = {
 }
 
 _PLAIN: dict[str, Getter] = {
-    "PROTOCOL": lambda r: r.protocol,
+    "PROTOCOL": lambda r: r.protocol or None,
     "RESPONSE_CODE": lambda r: r.status,
     "RESPONSE_FLAGS": _flags,
     "RESPONSE_CODE_DETAILS": lambda r: r.details or None,

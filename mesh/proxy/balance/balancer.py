@@ -55,7 +55,7 @@ class Balancer:
         self._by_name: dict[str, Host] = {}
         self._locality_weights: dict[tuple[int, Locality], int] = {}
         for group in assignment.localities:
-            if group.weight:
+            if group.weight and cluster.locality_weighted:
                 self._locality_weights[group.priority, group.locality] = group.weight
             for endpoint in group.endpoints:
                 host = known.get(str(endpoint.address))

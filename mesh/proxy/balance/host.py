@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mesh.model.endpoint import Endpoint, Health, Locality
+
+if TYPE_CHECKING:
+    from mesh.proxy.observe.metrics import Series
 
 
 class Host:
@@ -10,7 +15,7 @@ class Host:
 
     active: requests in flight; the exchange adds one when it takes the host and subtracts one when it is done.
     ejected: put aside by outlier detection. warm_at: when slow start ends (0.0 = warm).
-    The counters are what `/clusters` shows.
+    The counters are what `/clusters` shows. series: the metrics' series of this host by outcome (see `observe.http`).
     """
 
     __slots__ = (
@@ -31,6 +36,7 @@ class Host:
         "requests_error",
         "requests_success",
         "requests_total",
+        "series",
         "warm_at",
         "weight",
     )
@@ -55,9 +61,12 @@ class Host:
         self.requests_success = 0
         self.requests_error = 0
         self.connect_failures = 0
+        self.series: dict[tuple[object, ...], Series] = {}
 
     def update(self, endpoint: Endpoint, locality: Locality, priority: int) -> None:
         """Take over what a new assignment says about the same address."""
+        if endpoint.workload != self.endpoint.workload:
+            self.series.clear()  # another workload behind the address: other labels
         self.endpoint = endpoint
         self.weight = max(1, endpoint.weight)
         self.locality = locality

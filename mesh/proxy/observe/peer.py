@@ -27,9 +27,12 @@ _MAX_HEADER_BYTES = 16 << 10
 _MAX_LABEL_CHARS = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Peer:
-    """Labels of one side of a call; "unknown" where nothing is known, as Istio prints it."""
+    """Labels of one side of a call; "unknown" where nothing is known, as Istio prints it.
+
+    Compared by identity: a peer is part of the key of every request's series, and its eight strings are not to be hashed.
+    """
 
     workload: str = "unknown"
     namespace: str = "unknown"

@@ -103,28 +103,30 @@ class Record:
         self.flags = (*self.flags, flag)
 
 
-class TcpRecord:
-    """One opaque connection. The relay adds to `bytes_received` (from downstream) and `bytes_sent` (to it) as it goes.
+class _NoHead:
+    """The head of what is not HTTP: nothing in it."""
 
-    Counters are read while the connection lives, so that a long transfer shows in the metrics before its end.
+    __slots__ = ()
+    method = target = path = query = authority = b""
+    minor = 1
+
+    def get(self, name: bytes, /) -> bytes | None:
+        return None
+
+
+NO_HEAD: Head = _NoHead()
+
+
+class TcpRecord(Record):
+    """One opaque connection; a Record, so that one access-log format serves both. HTTP's fields stay empty.
+
+    The relay adds to `bytes_received` (from downstream) and `bytes_sent` (to it) as it goes: they are read while the
+    connection lives, so that a long transfer shows in the metrics before its end. `reported_…` belong to the observer.
     """
 
-    connection: Connection
-    started_at: float
-    peer: Peer | None = None
-    cluster: Cluster | None = None
-    host: Host | None = None
-    upstream_local: str = ""
-    flags: tuple[Flag, ...] = ()
-    details: str = ""
-    termination_details: str = ""
-    transport_failure: str = ""
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    finished_at: float = 0.0
+    protocol = ""
     reported_received: int = 0
     reported_sent: int = 0
 
     def __init__(self, connection: Connection, started_at: float) -> None:
-        self.connection = connection
-        self.started_at = started_at
+        super().__init__(NO_HEAD, connection, started_at)

@@ -1,0 +1,170 @@
+"""HTTP observer: what is decided about ids and context when a request starts, and what is kept when it is over.
+
+One per HTTP connection manager. `begin` and `end` are the only calls on the hot path: a look-up of pre-resolved
+series, three histogram additions, and, for sampled or logged requests, one tuple or line handed to another thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mesh.model.listener import Direction, HttpManager
+from mesh.proxy.balance.host import Host
+from mesh.proxy.head import is_grpc
+from mesh.proxy.observe import request_id
+from mesh.proxy.observe.access_log import AccessLogger
+from mesh.proxy.observe.istio import RequestLabels
+from mesh.proxy.observe.metrics import Group, Series
+from mesh.proxy.observe.peer import HEADERS as PEER_HEADERS
+from mesh.proxy.observe.peer import METADATA, PeerCache
+from mesh.proxy.observe.record import Record
+from mesh.proxy.observe.span import Span, SpanFactory
+from mesh.proxy.observe.trace import TRACE_HEADERS, Sampler
+
+_REQUEST_ID_AND_PEER = (request_id.HEADER, *PEER_HEADERS)
+
+
+class HttpObserver:
+    """Created by `Telemetry.http`. Belongs to the trio thread.
+
+    Order of calls for one exchange: `begin`, then per attempt `removals` and `lines` (they depend on the host chosen), and
+    `end` exactly once, whatever happened.
+    """
+
+    def __init__(
+        self,
+        manager: HttpManager,
+        direction: Direction,
+        *,
+        requests: Group,
+        messages: Group,
+        labels: RequestLabels,
+        peers: PeerCache,
+        peer_lines: bytes,
+        sampler: Sampler | None,
+        spans: SpanFactory | None,
+        export: Callable[[Span], None],
+        loggers: tuple[AccessLogger, ...],
+        random_bits: Callable[[int], int],
+    ) -> None:
+        self._is_inbound = direction is Direction.INBOUND
+        self._generates_id = manager.generate_request_id
+        self._owns_id = manager.use_remote_address and not manager.preserve_request_id
+        self._requests = requests
+        self._messages = messages
+        self._labels = labels
+        self._peers = peers
+        self._peer_lines = peer_lines
+        self._sampler = sampler
+        self._spans = spans
+        self._export = export
+        self._loggers = loggers
+        self._random_bits = random_bits
+        self._series: dict[tuple[object, ...], Series] = {}
+
+    def begin(self, record: Record) -> None:
+        """Fill in the request id, the trace context, the peer and whether it is gRPC."""
+        head = record.head
+        found = head.get(request_id.HEADER)
+        if found and not self._owns_id:
+            record.request_id = found
+        elif self._generates_id:
+            record.request_id = request_id.make_request_id(self._random_bits)
+        elif found:
+            record.request_id = found
+        if self._sampler is not None:
+            record.trace = self._sampler.begin(head)
+        if self._is_inbound:
+            record.peer = self._peers.peer(head.get(METADATA))
+        record.is_grpc = is_grpc(head)
+
+    def removals(self, record: Record) -> tuple[bytes, ...]:
+        """Names that `lines` replaces, or that must not travel further."""
+        trace = record.trace
+        if trace is not None and trace.lines:
+            return _REMOVED_WITH_TRACE
+        return _REQUEST_ID_AND_PEER
+
+    def lines(self, record: Record) -> bytes:
+        """Header lines for this attempt's request: request id, trace context, and peer metadata to meshed hosts only."""
+        text = b"x-request-id: %b\r\n" % record.request_id if record.request_id else b""
+        if record.trace is not None:
+            text += record.trace.lines
+        if not self._is_inbound and record.host is not None and record.host.endpoint.is_meshed:
+            text += self._peer_lines
+        return text
+
+    def end(self, record: Record, now: float) -> None:
+        """Count, trace and log. Sets `finished_at`. now: seconds on the records' clock."""
+        record.finished_at = now
+        host = record.host
+        if record.is_grpc and record.grpc_status < 0:
+            record.grpc_status = grpc_status(record)
+        series = self._lookup(record, host, now)
+        series.touched_at = now
+        series.values[0] += 1
+        duration, received, sent = series.histograms
+        duration.observe((now - record.started_at) * 1000.0)
+        received.observe(record.bytes_received)
+        sent.observe(record.bytes_sent)
+        if record.is_grpc:
+            messages = series.companion
+            if messages is None or not messages.is_live:
+                messages = self._messages.series(self._labels.of(record, record.cluster, host), now)
+                series.companion = messages
+            messages.touched_at = now
+            messages.values[0] += record.request_messages
+            messages.values[1] += record.response_messages
+        if host is not None:
+            host.requests_total += 1
+            if 0 < record.status < 500:
+                host.requests_success += 1
+            else:
+                host.requests_error += 1
+        trace = record.trace
+        if trace is not None and trace.is_sampled and self._spans is not None:
+            self._export(self._spans.make(record))
+        for logger in self._loggers:
+            logger.log(record)
+
+    def _lookup(self, record: Record, host: Host | None, now: float) -> Series:
+        cluster = record.cluster
+        key: tuple[object, ...]
+        # The key has to be cheap to hash: identities and small values, no dataclass. `flags` is nearly always ().
+        if self._is_inbound:
+            key = (
+                cluster.name if cluster is not None else "",
+                record.peer,
+                record.status,
+                record.flags,
+                record.grpc_status,
+                record.connection.is_mutual_tls,
+            )
+            cache = self._series
+        elif host is not None:
+            key = (record.status, record.flags, record.grpc_status, record.upstream_tls)
+            cache = host.series
+        else:
+            key = (cluster.name if cluster is not None else "", record.status, record.flags, record.grpc_status)
+            cache = self._series
+        series = cache.get(key)
+        if series is None or not series.is_live:
+            series = self._requests.series(self._labels.of(record, cluster, host), now)
+            if len(cache) >= _MAX_CACHED_SERIES:
+                cache.clear()
+            cache[key] = series
+        return series
+
+
+_REMOVED_WITH_TRACE = (*_REQUEST_ID_AND_PEER, *TRACE_HEADERS)
+_MAX_CACHED_SERIES = 4096
+
+
+def grpc_status(record: Record) -> int:
+    """The status of a gRPC call from its trailers or, trailers-only, its head; -1 when there is none."""
+    for part in (record.trailers, record.response):
+        if part is not None:
+            value = part.get(b"grpc-status")
+            if value is not None:
+                return int(value) if value.isdigit() and len(value) <= 2 and int(value) <= 16 else 2
+    return -1

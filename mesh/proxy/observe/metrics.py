@@ -1,0 +1,274 @@
+"""Metrics: counters, gauges and histograms with labels, and their text exposition (Prometheus 0.0.4, OpenMetrics 1.0).
+
+A child of a family is looked up once and then only added to. Every family has a budget of series: what does not fit is
+counted in one series whose labels all read "other", and `triomesh_metrics_overflow_total` says so. Series that nothing
+touched for a while are dropped at the next exposition. Not thread-safe by locks: everything here runs on the trio thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+# Envoy's default histogram buckets; used for milliseconds and for bytes alike.
+BUCKETS = (
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10000.0,
+    30000.0,
+    60000.0,
+    300000.0,
+    600000.0,
+    1800000.0,
+    3600000.0,
+)
+
+MAX_SERIES = 2000
+IDLE_SECONDS = 600.0
+OTHER = "other"
+
+
+class Kind(Enum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Histogram:
+    """Counts per bucket, not cumulative until exposition. One bucket more than BUCKETS: the overflow."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(BUCKETS, value)] += 1
+        self.sum += value
+
+
+class Series:
+    """What one set of labels holds: a value (counter, gauge) or histograms, by the families that share the labels.
+
+    is_live: False once it was dropped; whoever caches series looks it up again then.
+    companion: the series of another group with the same labels, for whoever keeps the two together.
+    """
+
+    __slots__ = ("companion", "histograms", "is_live", "labels", "touched_at", "values")
+
+    def __init__(self, labels: str, values: int, histograms: int, now: float) -> None:
+        self.labels = labels
+        self.values = [0.0] * values
+        self.histograms = tuple(Histogram() for _ in range(histograms))
+        self.touched_at = now
+        self.is_live = True
+        self.companion: Series | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One family's name, help text and kind, within a group that shares labels."""
+
+    name: str
+    help: str
+    kind: Kind
+
+
+class Group:
+    """Families that always carry the same labels, e.g. Istio's four for requests: one look-up serves them all.
+
+    Args: idle_seconds: 0 = series live as long as the process (for gauges and small fixed sets).
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        label_names: Sequence[str],
+        max_series: int = MAX_SERIES,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self.metrics = tuple(metrics)
+        self.label_names = tuple(label_names)
+        self.overflowed = 0
+        self._max_series = max_series
+        self._idle_seconds = idle_seconds
+        self._series: dict[tuple[str, ...], Series] = {}
+        self._values = [metric for metric in metrics if metric.kind is not Kind.HISTOGRAM]
+        self._histograms = [metric for metric in metrics if metric.kind is Kind.HISTOGRAM]
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def series(self, labels: Sequence[str], now: float) -> Series:
+        """The series of these label values, in the order of `label_names`; the "other" one when the budget is used up."""
+        key = tuple(labels)
+        found = self._series.get(key)
+        if found is None:
+            found = self._add(key, now)
+        found.touched_at = now
+        return found
+
+    def _add(self, key: tuple[str, ...], now: float) -> Series:
+        if len(key) != len(self.label_names):
+            raise ValueError(f"{self.metrics[0].name}: {len(key)} label values for {len(self.label_names)} labels")
+        other = (OTHER,) * len(self.label_names)
+        if len(self._series) >= self._max_series and key != other:
+            self.expire(now)
+            if len(self._series) >= self._max_series:
+                self.overflowed += 1
+                return self._series.get(other) or self._add(other, now)
+        text = ",".join(f'{name}="{escape(value)}"' for name, value in zip(self.label_names, key))
+        series = Series(text, len(self._values), len(self._histograms), now)
+        self._series[key] = series
+        return series
+
+    def expire(self, now: float) -> None:
+        """Drop what nothing touched for `idle_seconds`."""
+        if not self._idle_seconds:
+            return
+        for key, series in list(self._series.items()):
+            if now - series.touched_at > self._idle_seconds:
+                series.is_live = False
+                del self._series[key]
+
+    def remove(self, labels: Sequence[str]) -> None:
+        """Drop one series, e.g. of a cluster that is gone."""
+        series = self._series.pop(tuple(labels), None)
+        if series is not None:
+            series.is_live = False
+
+    def families(self) -> Iterable[Family]:
+        for index, metric in enumerate(self._values):
+            samples = [Sample("", series.labels, series.values[index]) for series in self._series.values()]
+            yield Family(metric, samples)
+        for index, metric in enumerate(self._histograms):
+            rows: list[Sample] = []
+            for series in self._series.values():
+                rows.extend(_histogram_samples(series.labels, series.histograms[index]))
+            yield Family(metric, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """suffix: appended to the family's name (`_bucket`); labels: `a="b",c="d"` already escaped, or ""."""
+
+    suffix: str
+    labels: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    metric: Metric
+    samples: Sequence[Sample]
+
+
+Collector = Callable[[float], Iterable[Family]]
+"""Makes families when somebody asks, from state kept elsewhere. Gets `now`."""
+
+
+class Registry:
+    """All groups and collectors of the process."""
+
+    def __init__(self) -> None:
+        self._groups: list[Group] = []
+        self._collectors: list[Collector] = []
+
+    def add(self, group: Group) -> Group:
+        self._groups.append(group)
+        return group
+
+    def add_collector(self, collector: Collector) -> None:
+        """Concurrency: called on the thread that exposes (trio's)."""
+        self._collectors.append(collector)
+
+    def group(self, metric: Metric, label_names: Sequence[str] = ()) -> Group:
+        """A group of one family that never expires: for counters of fixed sets."""
+        return self.add(Group((metric,), label_names, idle_seconds=0.0))
+
+    def families(self, now: float) -> list[Family]:
+        """Everything, idle series dropped, in the order it was added."""
+        families: list[Family] = []
+        overflow: list[Sample] = []
+        for group in self._groups:
+            group.expire(now)
+            families.extend(group.families())
+            if group.overflowed:
+                overflow.append(Sample("", f'metric="{group.metrics[0].name}"', group.overflowed))
+        for collector in self._collectors:
+            families.extend(collector(now))
+        families.append(Family(_OVERFLOW, overflow))
+        return [family for family in families if family.samples]
+
+    def expose(self, now: float, *, openmetrics: bool = False) -> bytes:
+        """The text of everything. Args: openmetrics: the 1.0.0 form (counters without `_total` in TYPE, `# EOF`)."""
+        return expose(self.families(now), openmetrics=openmetrics)
+
+
+_OVERFLOW = Metric(
+    "triomesh_metrics_overflow_total", "Look-ups of series that did not fit into a metric's budget.", Kind.COUNTER
+)
+
+
+def expose(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
+    """Families of one name are put together, as the format demands."""
+    merged: dict[str, tuple[Metric, list[Sample]]] = {}
+    for family in families:
+        merged.setdefault(family.metric.name, (family.metric, []))[1].extend(family.samples)
+    lines: list[str] = []
+    for name, (metric, samples) in merged.items():
+        shown = name.removesuffix("_total") if openmetrics and metric.kind is Kind.COUNTER else name
+        lines.append(f"# HELP {shown} {escape_help(metric.help)}")
+        lines.append(f"# TYPE {shown} {metric.kind.value}")
+        for sample in samples:
+            labels = f"{{{sample.labels}}}" if sample.labels else ""
+            lines.append(f"{name}{sample.suffix}{labels} {number(sample.value)}")
+    if openmetrics:
+        lines.append("# EOF")
+    lines.append("")
+    return "\n".join(lines).encode()
+
+
+def _histogram_samples(labels: str, histogram: Histogram) -> Iterable[Sample]:
+    comma = "," if labels else ""
+    total = 0
+    for bound, count in zip(_BOUND_TEXTS, histogram.counts):
+        total += count
+        yield Sample("_bucket", f'{labels}{comma}le="{bound}"', total)
+    yield Sample("_sum", labels, histogram.sum)
+    yield Sample("_count", labels, total)
+
+
+def number(value: float) -> str:
+    """Integers without a fraction, everything else so that it reads back the same."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
+
+
+_BOUND_TEXTS = tuple(number(bound) for bound in BUCKETS) + ("+Inf",)
+
+
+def escape(value: str) -> str:
+    """A label's value: backslash, quote and line feed (exposition format 0.0.4)."""
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return value
+
+
+def escape_help(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")

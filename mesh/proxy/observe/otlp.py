@@ -1,0 +1,195 @@
+"""OTLP exporter: finished spans to a collector over gRPC, from a thread of its own.
+
+The request's path only appends to a bounded queue. The thread sleeps while nothing is queued; then it sends batches of at
+most 512, or what came together within a second. A collector that is down costs nothing but counted spans: batches are
+repeated with a jittered, growing pause while the queue fills, and what does not fit is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from mesh.proxy.observe.clock import WALL
+from mesh.proxy.observe.span import Span
+
+logger = logging.getLogger(__name__)
+
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+MAX_QUEUED = 4096
+BATCH = 512
+GATHER_SECONDS = 1.0
+_TIMEOUT_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 30.0
+
+# OTLP specification, "Failures": the codes after which a batch may be sent again.
+_RETRYABLE = frozenset(
+    (
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    )
+)
+
+
+Send = Callable[..., ExportTraceServiceResponse]
+
+
+class OtlpExporter:
+    """`export` is called on the trio thread; everything else runs on the exporter's.
+
+    exported, dropped, failed_batches only grow; they feed the metrics.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        max_queued: int = MAX_QUEUED,
+        batch: int = BATCH,
+        gather_seconds: float = GATHER_SECONDS,
+        resource: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Args: target: `host:port` of an OTLP/gRPC receiver. resource: attributes every span's resource has."""
+        self._target = target
+        self._max_queued = max_queued
+        self._batch = batch
+        self._gather_seconds = gather_seconds
+        self._resource = tuple(resource)
+        self._queue: deque[Span] = deque()
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self.exported = 0
+        self.dropped = 0
+        self.failed_batches = 0
+
+    def export(self, span: Span) -> None:
+        """Queue a span, or drop and count it. Never waits for the network."""
+        queue = self._queue
+        if len(queue) >= self._max_queued or self._closing:
+            self.dropped += 1
+            return
+        queue.append(span)
+        # Only the first of a batch and the one that completes it have to wake the thread.
+        if len(queue) == 1 or len(queue) == self._batch:
+            with self._condition:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
+                    self._thread.start()
+                self._condition.notify()
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Send what is queued, once, and end the thread; what cannot be sent in time is dropped and counted."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", int(_MAX_PAUSE_SECONDS * 1000))]
+        with grpc.insecure_channel(self._target, options=options) as channel:
+            send = channel.unary_unary(
+                METHOD,
+                request_serializer=ExportTraceServiceRequest.SerializeToString,
+                response_deserializer=ExportTraceServiceResponse.FromString,
+            )
+            while self._wait_for_batch():
+                count = min(len(self._queue), self._batch)
+                batch = [self._queue[index] for index in range(count)]
+                if self._deliver(send, encode(batch, self._resource), count):
+                    WALL.adjust()
+
+    def _wait_for_batch(self) -> bool:
+        """False: nothing is left and the exporter is closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._queue or self._closing)
+            if not self._closing:
+                self._condition.wait_for(
+                    lambda: len(self._queue) >= self._batch or self._closing, timeout=self._gather_seconds
+                )
+            return bool(self._queue)
+
+    def _deliver(self, send: Send, request: ExportTraceServiceRequest, count: int) -> bool:
+        # The batch stays at the head of the queue until it is delivered or given up, so that the bound holds for all.
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                response = send(request, timeout=_TIMEOUT_SECONDS)
+            except grpc.RpcError as exc:
+                self.failed_batches += 1
+                if exc.code() not in _RETRYABLE or self._closing:
+                    logger.warning("spans: %s lost: %s: %s", count, exc.code(), exc.details())
+                    self._forget(count)
+                    self.dropped += count
+                    return False
+                with self._condition:
+                    self._condition.wait_for(lambda: self._closing, timeout=pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
+                continue
+            rejected = response.partial_success.rejected_spans
+            self._forget(count)
+            self.dropped += rejected
+            self.exported += count - rejected
+            return True
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            self._queue.popleft()
+
+
+def encode(spans: Iterable[Span], resource: Sequence[tuple[str, str]] = ()) -> ExportTraceServiceRequest:
+    """One request, spans grouped by the service they belong to."""
+    request = ExportTraceServiceRequest()
+    scopes: dict[str, trace_pb2.ScopeSpans] = {}
+    for span in spans:
+        scope = scopes.get(span.service)
+        if scope is None:
+            group = request.resource_spans.add()
+            for key, value in (("service.name", span.service), *resource):
+                group.resource.attributes.append(_key_value(key, value))
+            scope = group.scope_spans.add()
+            scope.scope.name = "triomesh"
+            scopes[span.service] = scope
+        _fill(scope.spans.add(), span)
+    return request
+
+
+def _fill(message: trace_pb2.Span, span: Span) -> None:
+    message.trace_id = bytes.fromhex(span.trace_id.decode())
+    message.span_id = bytes.fromhex(span.span_id.decode())
+    if span.parent_id:
+        message.parent_span_id = bytes.fromhex(span.parent_id.decode())
+    message.trace_state = span.trace_state
+    message.name = span.name
+    message.kind = int(span.kind)  # type: ignore[assignment]
+    message.start_time_unix_nano = span.start_ns
+    message.end_time_unix_nano = max(span.end_ns, span.start_ns)
+    if span.is_error:
+        message.status.code = trace_pb2.Status.STATUS_CODE_ERROR
+    message.attributes.extend(_key_value(key, value) for key, value in span.attributes)
+
+
+def _key_value(key: str, value: str | int | bool) -> KeyValue:
+    if isinstance(value, bool):
+        return KeyValue(key=key, value=AnyValue(bool_value=value))
+    if isinstance(value, int):
+        return KeyValue(key=key, value=AnyValue(int_value=value))
+    return KeyValue(key=key, value=AnyValue(string_value=value))

@@ -1,0 +1,158 @@
+"""Telemetry: everything observers share, made once per process, and the observers of each listener.
+
+Owns the registry, the exporter and the log writers. `http` and `tcp` are called whenever a listener is (re)built; the
+observers of the old configuration go on until their connections end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+from mesh.model.listener import AccessLog, Direction, HttpManager, TcpProxy, Tracing
+from mesh.proxy.observe.access_log import AccessLogger
+from mesh.proxy.observe.http import HttpObserver
+from mesh.proxy.observe.istio import RequestLabels, message_group, request_group, tcp_group
+from mesh.proxy.observe.log_writer import LogWriter
+from mesh.proxy.observe.metrics import Family, Kind, Metric, Registry, Sample, escape
+from mesh.proxy.observe.otlp import OtlpExporter
+from mesh.proxy.observe.peer import PeerCache, encode_headers, peer_of_metadata
+from mesh.proxy.observe.span import Span, SpanFactory
+from mesh.proxy.observe.tcp import TcpObserver
+from mesh.proxy.observe.trace import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """What of ProxyConfig concerns observation.
+
+    otlp: `host:port`, "" = no export (contexts are still made and passed on). default_tracing and
+    default_access_log apply to listeners whose xDS resource says nothing.
+    """
+
+    otlp: str = ""
+    default_tracing: Tracing | None = None
+    default_access_log: AccessLog | None = None
+
+
+class Telemetry:
+    """Concurrency: trio thread only, but for `close`, which may block for some seconds.
+
+    Attributes: registry: for metrics of other parts. protocols: count a detection with `detected`.
+    """
+
+    def __init__(self, node_id: str, metadata: Mapping[str, Any], settings: TelemetrySettings, version: str) -> None:
+        """Args: metadata: the node's, in Istio's keys (TRIOMESH_METADATA)."""
+        self._node_id = node_id
+        self._metadata = metadata
+        self._settings = settings
+        self.local = peer_of_metadata(metadata)
+        self.registry = Registry()
+        self._requests = self.registry.add(request_group())
+        self._messages = self.registry.add(message_group())
+        self._tcp = self.registry.add(tcp_group())
+        self._detected = self.registry.group(
+            Metric("triomesh_protocol_detected_total", "Connections by the protocol found on them.", Kind.COUNTER),
+            ("direction", "verdict"),
+        )
+        self._peers = PeerCache()
+        self._peer_lines = encode_headers(node_id, metadata)
+        self._writers: dict[str, LogWriter] = {}
+        # Weak: an observer lives as long as its listener or one of its connections.
+        self._tcp_observers: WeakSet[TcpObserver] = WeakSet()
+        resource = (("service.namespace", self.local.namespace), ("service.instance.id", node_id))
+        self.exporter = OtlpExporter(settings.otlp, resource=resource) if settings.otlp else None
+        build = Metric("triomesh_build_info", "Version of the proxy.", Kind.GAUGE)
+        self.registry.group(build, ("version",)).series((version,), 0.0).values[0] = 1
+        self.registry.add_collector(self._own_families)
+
+    def http(self, manager: HttpManager, direction: Direction) -> HttpObserver:
+        """The observer of an HTTP connection manager. Raises CompileError for a format that cannot be evaluated.
+
+        direction: INBOUND counts as the destination's report, everything else (gateways too) as the source's.
+        """
+        tracing = manager.tracing or self._settings.default_tracing
+        sampler = spans = None
+        if tracing is not None:
+            percent = min(tracing.random_sampling_percent, tracing.overall_sampling_percent)
+            sampler = Sampler(percent / 100.0, random.random, random.getrandbits)
+            spans = SpanFactory(tracing, direction, self._node_id, self.local, self._metadata)
+        return HttpObserver(
+            manager,
+            direction,
+            requests=self._requests,
+            messages=self._messages,
+            labels=RequestLabels(self.local, is_inbound=direction is Direction.INBOUND),
+            peers=self._peers,
+            peer_lines=self._peer_lines,
+            sampler=sampler,
+            spans=spans if self.exporter is not None else None,
+            export=self.exporter.export if self.exporter is not None else _no_export,
+            loggers=self._loggers(manager.access_logs),
+            random_bits=random.getrandbits,
+        )
+
+    def tcp(self, proxy: TcpProxy, direction: Direction) -> TcpObserver:
+        """The observer of an opaque listener. Raises CompileError as `http` does."""
+        labels = RequestLabels(self.local, is_inbound=direction is Direction.INBOUND)
+        observer = TcpObserver(self._tcp, labels, self._loggers(proxy.access_logs))
+        self._tcp_observers.add(observer)
+        return observer
+
+    def detected(self, direction: Direction, verdict: str, now: float) -> None:
+        """Count one protocol detection. verdict: one of a few words (`http1`, `http2`, `tls`, `opaque`, `server_first`)."""
+        self._detected.series((direction.value, verdict), now).values[0] += 1
+
+    def expose(self, now: float, *, openmetrics: bool = False) -> bytes:
+        """All metrics as text; byte counters of open TCP connections are brought up to date first."""
+        for observer in list(self._tcp_observers):
+            observer.collect(now)
+        return self.registry.expose(now, openmetrics=openmetrics)
+
+    def close(self) -> None:
+        """Write and send what is pending. Blocks for at most a few seconds: call it from a worker thread."""
+        if self.exporter is not None:
+            self.exporter.close()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _loggers(self, logs: tuple[AccessLog, ...]) -> tuple[AccessLogger, ...]:
+        default = self._settings.default_access_log
+        if not logs and default is not None:
+            logs = (default,)
+        return tuple(AccessLogger(log, self._writer(log.path)) for log in logs)
+
+    def _writer(self, path: str) -> LogWriter:
+        if path not in self._writers:
+            self._writers[path] = LogWriter(path)
+        return self._writers[path]
+
+    def _own_families(self, now: float) -> list[Family]:
+        lines = [(path, writer) for path, writer in self._writers.items()]
+        families = [
+            Family(
+                Metric("triomesh_access_log_dropped_total", "Log lines lost to a full buffer or disk.", Kind.COUNTER),
+                [Sample("", f'path="{escape(path)}"', writer.dropped) for path, writer in lines],
+            ),
+            Family(
+                Metric("triomesh_peer_metadata_malformed_total", "Peer headers that could not be read.", Kind.COUNTER),
+                [Sample("", "", self._peers.malformed)],
+            ),
+        ]
+        if self.exporter is not None:
+            exporter = self.exporter
+            for name, text, value in (
+                ("exported", "Spans the collector took.", exporter.exported),
+                ("dropped", "Spans lost to a full queue or a refusing collector.", exporter.dropped),
+                ("failed_batches", "Attempts to send spans that failed.", exporter.failed_batches),
+            ):
+                metric = Metric(f"triomesh_spans_{name}_total", text, Kind.COUNTER)
+                families.append(Family(metric, [Sample("", "", value)]))
+        return families
+
+
+def _no_export(span: Span) -> None:
+    """Without a collector nothing asks for spans; HttpObserver makes none then."""
