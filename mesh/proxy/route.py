@@ -48,9 +48,9 @@ class ActionKind(Enum):
     NON_FORWARDING = "non_forwarding"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Share:
-    """One weighted target. The edits are the share's and the route's together."""
+    """One weighted target. The edits are the share's and the route's together. Compared by identity (a key of series)."""
 
     cluster: str
     weight: int

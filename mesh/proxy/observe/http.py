@@ -7,19 +7,23 @@ series, three histogram additions, and, for sampled or logged requests, one tupl
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mesh.model.listener import Direction, HttpManager
 from mesh.proxy.balance.host import Host
 from mesh.proxy.head import is_grpc
 from mesh.proxy.observe import request_id
 from mesh.proxy.observe.access_log import AccessLogger
-from mesh.proxy.observe.istio import RequestLabels
+from mesh.proxy.observe.istio import RequestLabels, route_labels
 from mesh.proxy.observe.metrics import Group, Series
 from mesh.proxy.observe.peer import HEADERS as PEER_HEADERS
 from mesh.proxy.observe.peer import METADATA, PeerCache
 from mesh.proxy.observe.record import Record
 from mesh.proxy.observe.span import Span, SpanFactory
 from mesh.proxy.observe.trace import TRACE_HEADERS, Sampler
+
+if TYPE_CHECKING:
+    from mesh.proxy.route import CompiledRoute
 
 _REQUEST_ID_AND_PEER = (request_id.HEADER, *PEER_HEADERS)
 
@@ -38,6 +42,7 @@ class HttpObserver:
         *,
         requests: Group,
         messages: Group,
+        routes: Group,
         labels: RequestLabels,
         peers: PeerCache,
         peer_lines: bytes,
@@ -52,6 +57,7 @@ class HttpObserver:
         self._owns_id = manager.use_remote_address and not manager.preserve_request_id
         self._requests = requests
         self._messages = messages
+        self._routes = routes
         self._labels = labels
         self._peers = peers
         self._peer_lines = peer_lines
@@ -61,6 +67,7 @@ class HttpObserver:
         self._loggers = loggers
         self._random_bits = random_bits
         self._series: dict[tuple[object, ...], Series] = {}
+        self._route_series: dict[tuple[object, ...], Series] = {}
 
     def begin(self, record: Record) -> None:
         """Fill in the request id, the trace context, the peer and whether it is gRPC."""
@@ -104,7 +111,8 @@ class HttpObserver:
         series.touched_at = now
         series.values[0] += 1
         duration, received, sent = series.histograms
-        duration.observe((now - record.started_at) * 1000.0)
+        milliseconds = (now - record.started_at) * 1000.0
+        duration.observe(milliseconds)
         received.observe(record.bytes_received)
         sent.observe(record.bytes_sent)
         if record.is_grpc:
@@ -115,6 +123,12 @@ class HttpObserver:
             messages.touched_at = now
             messages.values[0] += record.request_messages
             messages.values[1] += record.response_messages
+        route = record.route
+        if route is not None and not self._is_inbound:
+            by_route = self._lookup_route(record, route, now)
+            by_route.touched_at = now
+            by_route.values[0] += 1
+            by_route.histograms[0].observe(milliseconds)
         if host is not None:
             host.requests_total += 1
             if 0 < record.status < 500:
@@ -153,6 +167,17 @@ class HttpObserver:
             if len(cache) >= _MAX_CACHED_SERIES:
                 cache.clear()
             cache[key] = series
+        return series
+
+
+    def _lookup_route(self, record: Record, route: CompiledRoute, now: float) -> Series:
+        key = (record.share or route, record.status, record.grpc_status)
+        series = self._route_series.get(key)
+        if series is None or not series.is_live:
+            series = self._routes.series(route_labels(record, route), now)
+            if len(self._route_series) >= _MAX_CACHED_SERIES:
+                self._route_series.clear()
+            self._route_series[key] = series
         return series
 
 

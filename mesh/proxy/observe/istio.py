@@ -1,4 +1,4 @@
-"""Istio's standard metrics: their names, label names, and the label values of one exchange.
+"""Istio's standard metrics, and ours by route: names, label names, and the label values of one exchange.
 
 Every value comes from configuration, from the endpoint's or the peer's metadata, or is a small number; none is taken from a
 header the client is free to choose (Host, path), so a client cannot make series.
@@ -7,11 +7,16 @@ Source: Istio documentation, "Istio Standard Metrics".
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mesh.model.cluster import Cluster
 from mesh.proxy.balance.host import Host
 from mesh.proxy.observe.metrics import Group, Kind, Metric
 from mesh.proxy.observe.peer import UNKNOWN, Peer, peer_of_workload
 from mesh.proxy.observe.record import Record
+
+if TYPE_CHECKING:
+    from mesh.proxy.route import CompiledRoute
 
 _PEER_LABELS = (
     "reporter",
@@ -58,6 +63,22 @@ TCP_CLOSED = Metric("istio_tcp_connections_closed_total", "TCP connections close
 TCP_SENT = Metric("istio_tcp_sent_bytes_total", "Bytes sent to clients of TCP connections.", Kind.COUNTER)
 TCP_RECEIVED = Metric("istio_tcp_received_bytes_total", "Bytes received from clients of TCP connections.", Kind.COUNTER)
 
+ROUTE_LABELS = (
+    "virtual_host",
+    "route",
+    "origin",
+    "cluster",
+    "request_protocol",
+    "response_code",
+    "grpc_response_status",
+)
+ROUTE_REQUESTS = Metric(
+    "triomesh_route_requests_total", "Requests by the route that decided and the cluster it drew.", Kind.COUNTER
+)
+ROUTE_DURATION = Metric(
+    "triomesh_route_request_duration_milliseconds", "Time of requests by route and cluster.", Kind.HISTOGRAM
+)
+
 # Cluster names that stand for "nowhere we know"; Istio shows them as the service's name.
 _CATCH_ALL = frozenset(
     (
@@ -84,6 +105,24 @@ def message_group() -> Group:
 
 def tcp_group() -> Group:
     return Group((TCP_OPENED, TCP_CLOSED, TCP_SENT, TCP_RECEIVED), TCP_LABELS)
+
+
+def route_group() -> Group:
+    """Our own: which route, made from which object, sent how much where. On the side that decides: outbound."""
+    return Group((ROUTE_REQUESTS, ROUTE_DURATION), ROUTE_LABELS)
+
+
+def route_labels(record: Record, route: CompiledRoute) -> tuple[str, ...]:
+    """Values for ROUTE_LABELS."""
+    return (
+        route.virtual_host,
+        route.name,
+        route.origin_text,
+        record.share.cluster if record.share is not None else "",
+        "grpc" if record.is_grpc else "http",
+        str(record.status),
+        str(record.grpc_status) if record.grpc_status >= 0 else "",
+    )
 
 
 class RequestLabels:

@@ -15,7 +15,7 @@ from weakref import WeakSet
 from mesh.model.listener import AccessLog, Direction, HttpManager, TcpProxy, Tracing
 from mesh.proxy.observe.access_log import AccessLogger
 from mesh.proxy.observe.http import HttpObserver
-from mesh.proxy.observe.istio import RequestLabels, message_group, request_group, tcp_group
+from mesh.proxy.observe.istio import RequestLabels, message_group, request_group, route_group, tcp_group
 from mesh.proxy.observe.log_writer import LogWriter
 from mesh.proxy.observe.metrics import Family, Kind, Metric, Registry, Sample, escape
 from mesh.proxy.observe.otlp import OtlpExporter
@@ -53,6 +53,7 @@ class Telemetry:
         self.registry = Registry()
         self._requests = self.registry.add(request_group())
         self._messages = self.registry.add(message_group())
+        self._routes = self.registry.add(route_group())
         self._tcp = self.registry.add(tcp_group())
         self._detected = self.registry.group(
             Metric("triomesh_protocol_detected_total", "Connections by the protocol found on them.", Kind.COUNTER),
@@ -85,6 +86,7 @@ class Telemetry:
             direction,
             requests=self._requests,
             messages=self._messages,
+            routes=self._routes,
             labels=RequestLabels(self.local, is_inbound=direction is Direction.INBOUND),
             peers=self._peers,
             peer_lines=self._peer_lines,
