@@ -276,6 +276,9 @@ def _http_options(value: Cluster, path: Path) -> Any:
         if not all(tls.auto_sni for tls in contexts):
             raise path.error("tls", "auto_sni holds for a whole cluster: all of its TLS contexts or none")
         message.upstream_http_protocol_options.auto_sni = True
+        # Whoever is asked for by name must prove that name, unless other names or no proof were asked for.
+        is_checked = all(not tls.insecure and not tls.subject_alt_names for tls in contexts)
+        message.upstream_http_protocol_options.auto_san_validation = is_checked
     return message
 
 
