@@ -1,0 +1,1 @@
+"""Sample applications to run in the mesh."""
