@@ -1,0 +1,15 @@
+"""The data plane. The way of a connection, and which file to open:
+
+    intercept   listening sockets follow the configuration; accept
+    connection  whose chains serve it (original destination), which chain, and the one exception boundary
+    detect      what the first bytes say, raced against a server that speaks first
+    downstream_h1 -> exchange -> transfer -> upstream_h1     one HTTP/1 request after the other
+    opaque -> relay                                          bytes nobody looks into
+    http2                                                    until there is a codec: relayed or refused
+
+What an exchange asks (all of it sync, without a socket): route, filters (cors, faults), balance, retry, breaker, outlier,
+forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
+
+What it stands on: poller (readiness), deadlines (timeouts), connect, pool, clusters, resolve (DNS), snapshots (compiled
+configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap and main (the process).
+"""

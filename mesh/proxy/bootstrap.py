@@ -1,0 +1,216 @@
+"""Bootstrap: a proxy's environment, parsed once into what the process is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mesh.model.addr import Address
+from mesh.model.listener import AccessLog, Tracing
+from mesh.model.node import Node, Role
+from mesh.proxy.observe.telemetry import TelemetrySettings
+
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LOG_LEVELS = ("trace", "debug", "info", "warning", "warn", "error", "critical", "off")
+# Istio's mesh-wide default formats; the JSON keys are `EnvoyJSONLogFormatIstio`'s.
+_TEXT_FORMAT = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
+    "%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "
+    '"%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% '
+    '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" '
+    '"%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% '
+    "%DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
+)
+_JSON_FORMAT = (
+    ("start_time", "%START_TIME%"),
+    ("route_name", "%ROUTE_NAME%"),
+    ("method", "%REQ(:METHOD)%"),
+    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
+    ("protocol", "%PROTOCOL%"),
+    ("response_code", "%RESPONSE_CODE%"),
+    ("response_flags", "%RESPONSE_FLAGS%"),
+    ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
+    ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+    ("bytes_received", "%BYTES_RECEIVED%"),
+    ("bytes_sent", "%BYTES_SENT%"),
+    ("duration", "%DURATION%"),
+    ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
+    ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
+    ("user_agent", "%REQ(USER-AGENT)%"),
+    ("request_id", "%REQ(X-REQUEST-ID)%"),
+    ("authority", "%REQ(:AUTHORITY)%"),
+    ("upstream_host", "%UPSTREAM_HOST%"),
+    ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
+    ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
+    ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
+    ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+    ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
+    ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
+    ("origin", "%ORIGIN%"),
+)
+
+
+class BadEnvironment(ValueError):
+    """A variable is missing or malformed. The message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """discovery None: no control plane (static configuration). Durations in seconds.
+
+    probers, prometheus: JSON of the variables of the same meaning, for the status server.
+    """
+
+    node: Node
+    discovery: Address | None = None
+    telemetry: TelemetrySettings = TelemetrySettings()
+    drain_seconds: float = 45.0
+    termination_drain_seconds: float = 5.0
+    concurrency: int = 1
+    log_level: str = "info"
+    probers: Mapping[str, Any] = field(default_factory=dict)
+    prometheus: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_environment(environment: Mapping[str, str], role: Role, is_static: bool = False) -> Bootstrap:
+    """Args: is_static: no control plane is asked, so everything has a default.
+
+    Raises: BadEnvironment.
+    """
+    config = _json_object(environment, "TRIOMESH_PROXY_CONFIG", required=not is_static)
+    metadata = _json_object(environment, "TRIOMESH_METADATA", required=False)
+    name = _text(environment, "POD_NAME", "proxy" if is_static else None)
+    namespace = _text(environment, "POD_NAMESPACE", "default" if is_static else None)
+    ip = _text(environment, "INSTANCE_IP", "127.0.0.1" if is_static else None)
+    labels = metadata.get("LABELS", {})
+    if not isinstance(labels, dict):
+        raise BadEnvironment("TRIOMESH_METADATA: LABELS is not an object")
+    metadata = {"NAME": name, "NAMESPACE": namespace, **metadata}
+    node = Node(
+        f"{role.value}~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local", role, ip, name, namespace, labels, metadata
+    )
+    reader = _Fields("TRIOMESH_PROXY_CONFIG", config)
+    policy = reader.text("controlPlaneAuthPolicy", "NONE")
+    if policy != "NONE":
+        raise BadEnvironment(f"TRIOMESH_PROXY_CONFIG: controlPlaneAuthPolicy {policy} is not supported, only NONE")
+    level = reader.text("logLevel", "info").lower()
+    if level not in _LOG_LEVELS:
+        raise BadEnvironment(f"TRIOMESH_PROXY_CONFIG: logLevel {level!r} is none of {', '.join(_LOG_LEVELS)}")
+    discovery = reader.text("discoveryAddress", "")
+    if not discovery and not is_static:
+        raise BadEnvironment("TRIOMESH_PROXY_CONFIG: discoveryAddress is missing")
+    return Bootstrap(
+        node,
+        parse_address(discovery, "TRIOMESH_PROXY_CONFIG: discoveryAddress") if discovery and not is_static else None,
+        _telemetry(reader),
+        reader.duration("drainDuration", 45.0),
+        reader.duration("terminationDrainDuration", 5.0),
+        int(reader.number("concurrency", 1.0)),
+        level,
+        _json_object(environment, "TRIOMESH_APP_PROBERS", required=False),
+        _json_object(environment, "TRIOMESH_PROMETHEUS_ANNOTATIONS", required=False),
+    )
+
+
+def parse_address(text: str, field_name: str) -> Address:
+    """`host:port` or `[v6]:port`. Raises: BadEnvironment naming field_name."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise BadEnvironment(f"{field_name}: {text!r} is not host:port")
+    return Address(host.strip("[]"), int(port))
+
+
+def parse_duration(value: object, field_name: str) -> float:
+    """Go's and protobuf's `45s`, `1m30s`, `100ms`; seconds. Raises: BadEnvironment naming field_name."""
+    text = str(value)
+    total, number = 0.0, ""
+    i = 0
+    while i < len(text):
+        if text[i].isdigit() or text[i] == ".":
+            number += text[i]
+            i += 1
+            continue
+        unit = text[i : i + 2] if text[i : i + 2] == "ms" else text[i]
+        if unit not in _DURATION_UNITS or not number or number.count(".") > 1:
+            raise BadEnvironment(f"{field_name}: {text!r} is not a duration like 45s or 1m30s")
+        total += float(number) * _DURATION_UNITS[unit]
+        number = ""
+        i += len(unit)
+    if number or not text:
+        raise BadEnvironment(f"{field_name}: {text!r} is not a duration like 45s or 1m30s")
+    return total
+
+
+class _Fields:
+    """Typed access to one JSON object; errors name the variable and the field."""
+
+    def __init__(self, variable: str, values: Mapping[str, Any]) -> None:
+        self.variable = variable
+        self._values = values
+
+    def text(self, name: str, default: str) -> str:
+        value = self._values.get(name, default)
+        if not isinstance(value, str):
+            raise BadEnvironment(f"{self.variable}: {name} is not a string: {value!r}")
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        value = self._values.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise BadEnvironment(f"{self.variable}: {name} is not a number of at least 0: {value!r}")
+        return float(value)
+
+    def duration(self, name: str, default: float) -> float:
+        value = self._values.get(name)
+        return default if value is None else parse_duration(value, f"{self.variable}: {name}")
+
+    def object(self, name: str) -> _Fields:
+        value = self._values.get(name, {})
+        if not isinstance(value, dict):
+            raise BadEnvironment(f"{self.variable}: {name} is not an object: {value!r}")
+        return _Fields(f"{self.variable}: {name}", value)
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+
+def _telemetry(config: _Fields) -> TelemetrySettings:
+    tracing = config.object("tracing")
+    sampling = tracing.number("sampling", 1.0)
+    if sampling > 100.0:
+        raise BadEnvironment(f"{tracing.variable}: sampling is a percentage, not {sampling:g}")
+    log = config.object("accessLog")
+    path = log.text("path", "")
+    encoding = log.text("format", "JSON")
+    if encoding not in ("JSON", "TEXT"):
+        raise BadEnvironment(f"{log.variable}: format {encoding!r} is neither JSON nor TEXT")
+    default_log = None
+    if path:
+        default_log = AccessLog(path, json=_JSON_FORMAT) if encoding == "JSON" else AccessLog(path, text=_TEXT_FORMAT)
+    return TelemetrySettings(
+        tracing.text("otlp", ""), Tracing(random_sampling_percent=sampling) if tracing else None, default_log
+    )
+
+
+def _text(environment: Mapping[str, str], name: str, default: str | None) -> str:
+    value = environment.get(name, "") or default
+    if value is None:
+        raise BadEnvironment(f"{name} is not set (the injector sets it from the downward API)")
+    return value
+
+
+def _json_object(environment: Mapping[str, str], name: str, required: bool) -> dict[str, Any]:
+    text = environment.get(name, "")
+    if not text:
+        if required:
+            raise BadEnvironment(f"{name} is not set (the injector writes it)")
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as exc:
+        raise BadEnvironment(f"{name} is not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise BadEnvironment(f"{name} is not a JSON object")
+    return value

@@ -1,0 +1,338 @@
+"""Clusters at run time: the balancer, pools, breaker and outlier detector behind a cluster's name.
+
+A runtime outlives configuration updates of its cluster: hosts keep their counters and connections, and only what an
+update changes is made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Collection
+from dataclasses import replace
+
+import trio
+
+from mesh.model.addr import Address
+from mesh.model.cluster import Cluster, Discovery, Protocol
+from mesh.model.endpoint import Endpoint, LoadAssignment, Locality
+from mesh.model.failure import Failure
+from mesh.model.secret import UpstreamTls
+from mesh.proxy.balance import Balancer, Host, make_balancer
+from mesh.proxy.breaker import Breaker
+from mesh.proxy.connect import ConnectTimeout, DialOptions, dial, finish_connect, start_connect
+from mesh.proxy.deadlines import Deadlines
+from mesh.proxy.failures import (
+    CONNECT_FAILED,
+    CONNECT_TIMEOUT,
+    HTTP2_UNSUPPORTED,
+    OVERFLOW,
+    TLS_UNSUPPORTED,
+    DownstreamGone,
+    UpstreamFailed,
+)
+from mesh.proxy.outlier import OutlierDetector
+from mesh.proxy.poller import HANGUP, Channel, Parker, Poller
+from mesh.proxy.pool import Pool, PoolSettings, Waiter
+from mesh.proxy.upstream_h1 import UpstreamConnection
+
+# Destinations that an ORIGINAL_DST cluster remembers before it looks which of them are still in use.
+_MAX_DESTINATIONS = 4096
+_NO_HOSTS: tuple[Host, ...] = ()
+
+
+class ClusterRuntime:
+    """Concurrency: trio thread only.
+
+    Attributes: model: the newest CDS resource. is_used: a request picked a host since the flag was last cleared
+        (DNS is resolved again only for clusters in use); used is set then. changed: set when there is a new model.
+    """
+
+    __slots__ = (
+        "_assignment",
+        "_by_destination",
+        "_deadlines",
+        "_options",
+        "_poller",
+        "_pools",
+        "_settings",
+        "_sweep",
+        "balancer",
+        "breaker",
+        "changed",
+        "is_used",
+        "model",
+        "outlier",
+        "unsupported",
+        "used",
+    )
+
+    def __init__(self, model: Cluster, assignment: LoadAssignment | None, poller: Poller, deadlines: Deadlines) -> None:
+        self._poller = poller
+        self._deadlines = deadlines
+        self._pools: dict[Host, Pool] = {}
+        self._by_destination: dict[Address, Host] = {}
+        self._sweep = deadlines.new(self._sweep_outliers)
+        self._assignment = LoadAssignment(model.name)
+        self.breaker = Breaker(model.circuit_breaker)
+        self.balancer: Balancer = make_balancer(model, self._assignment, deadlines.now())
+        self.outlier: OutlierDetector | None = None
+        self.is_used = False
+        self.used = trio.Event()
+        self.changed = trio.Event()
+        self._take_model(model)
+        if assignment is not None:
+            # The first assignment is warm; the empty one above must not count as the previous.
+            self._assignment = assignment
+            self.balancer = make_balancer(model, assignment, deadlines.now())
+            self._configure_outlier()
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def assignment(self) -> LoadAssignment:
+        return self._assignment
+
+    @property
+    def pools(self) -> Collection[Pool]:
+        """For introspection."""
+        return self._pools.values()
+
+    def update(self, model: Cluster, assignment: LoadAssignment | None) -> None:
+        """Take over a changed resource. assignment None: unchanged (DNS clusters resolve their own)."""
+        is_new_model = model != self.model
+        if is_new_model:
+            self._take_model(model)
+            self.changed.set()
+        if assignment is not None and assignment != self._assignment:
+            self._assignment = assignment
+        elif not is_new_model:
+            return
+        before = set(self.balancer.hosts)
+        self.balancer = make_balancer(self.model, self._assignment, self._deadlines.now(), self.balancer)
+        for gone in before.difference(self.balancer.hosts):
+            self._drop_pool(gone)
+        self._configure_outlier()
+
+    def close(self) -> None:
+        """The cluster is gone: what is in flight ends by itself."""
+        self._sweep.close()
+        for host in tuple(self._pools):
+            self._drop_pool(host)
+
+    def pick(
+        self, now: float, hash_value: int | None = None, exclude: Collection[Host] = _NO_HOSTS, destination: Address | None = None
+    ) -> Host | None:
+        """The host for a request or connection; None: there is none (503 UH).
+
+        Args: destination: where the client wanted to go; used by ORIGINAL_DST clusters alone.
+        """
+        if not self.is_used:
+            self.is_used = True
+            self.used.set()
+        if self.model.discovery is Discovery.ORIGINAL_DST:
+            return self._host_of(destination, now) if destination is not None else None
+        return self.balancer.pick(random.random, now, hash_value, exclude)
+
+    async def acquire(
+        self, parker: Parker, host: Host, now: float, down: Channel | None, fresh: bool
+    ) -> UpstreamConnection:
+        """A connection to the host, pooled or new; `release` or `discard` it.
+
+        Args: fresh: not a pooled one. down: the client's side, watched while the request has to wait (None: there is none).
+        Raises: UpstreamFailed: refused, timed out or over a limit. DownstreamGone: the client did not wait.
+        """
+        pool = self._pools.get(host)
+        if pool is None:
+            pool = Pool(host, self._settings, self.breaker, self._deadlines, self._tidy)
+            self._pools[host] = pool
+        connection = None if fresh else pool.take(now)
+        if connection is not None:
+            connection.served += 1
+            return connection
+        if not self.breaker.try_pending():
+            raise UpstreamFailed(OVERFLOW)
+        try:
+            connection = await self._wait_or_connect(parker, pool, down)
+        finally:
+            self.breaker.end_pending()
+        connection.served += 1
+        return connection
+
+    def release(self, host: Host, connection: UpstreamConnection, now: float) -> None:
+        """Its exchange ended well: keep it for the next one."""
+        self._pools[host].give_back(connection, now)
+
+    def discard(self, host: Host, connection: UpstreamConnection) -> None:
+        """Its state is not known: close it."""
+        self._pools[host].discard(connection)
+
+    async def connect(self, parker: Parker, host: Host) -> Channel:
+        """A connection of one's own, for opaque bytes; `disconnected` when it is closed. Raises: UpstreamFailed."""
+        self._check_supported(host, is_http=False)
+        if not self.breaker.try_connection():
+            raise UpstreamFailed(OVERFLOW)
+        try:
+            return await self._dial(parker, host)
+        except BaseException:
+            self.breaker.end_connection()
+            raise
+
+    def begin_connect(self, parker: Parker, host: Host) -> Channel | None:
+        """Like `connect`, without waiting for the handshake; None when it cannot even begin."""
+        if self.unsupported is not None or self._tls_of(host) is not None or not self.breaker.try_connection():
+            return None
+        try:
+            return start_connect(self._poller, parker, self._address(host), self._options)
+        except OSError:
+            self.breaker.end_connection()
+            return None
+
+    async def finish_connect(self, channel: Channel, host: Host) -> None:
+        """Wait for what `begin_connect` began. Raises: UpstreamFailed (and `disconnected` is still to be called)."""
+        with trio.move_on_after(self._options.timeout_seconds):
+            try:
+                await finish_connect(channel)
+            except OSError as exc:
+                host.connect_failures += 1
+                raise UpstreamFailed(CONNECT_FAILED, os.strerror(exc.errno or 0)) from exc
+            return
+        raise UpstreamFailed(CONNECT_TIMEOUT)
+
+    def disconnected(self) -> None:
+        self.breaker.end_connection()
+
+    def on_response(self, host: Host, status: int, now: float) -> None:
+        """Tell outlier detection."""
+        if self.outlier is not None and self.outlier.on_response(host, status, now):
+            self._after_ejection(now)
+
+    def on_failure(self, host: Host, now: float) -> None:
+        if self.outlier is not None and self.outlier.on_local_failure(host, now):
+            self._after_ejection(now)
+
+    def _take_model(self, model: Cluster) -> None:
+        self.model = model
+        self._options = DialOptions.of(model)
+        self._settings = PoolSettings(
+            model.idle_timeout_seconds, model.max_connection_duration_seconds, model.max_requests_per_connection
+        )
+        for pool in self._pools.values():
+            pool.settings = self._settings
+        self.breaker.configure(model.circuit_breaker)
+        self.unsupported: Failure | None = HTTP2_UNSUPPORTED if model.protocol is Protocol.HTTP2 else None
+
+    def _configure_outlier(self) -> None:
+        config = self.model.outlier
+        if config is None:
+            self.outlier = None
+            self._sweep.lift()
+        elif self.outlier is None:
+            self.outlier = OutlierDetector(config, self.balancer.hosts)
+        else:
+            self.outlier.configure(config, self.balancer.hosts)
+
+    def _after_ejection(self, now: float) -> None:
+        assert self.outlier is not None
+        self.balancer.on_health_change(now)
+        self._sweep.arm(self.outlier.next_sweep_at)
+
+    def _sweep_outliers(self) -> None:
+        if self.outlier is None:
+            return
+        now = self._deadlines.now()
+        if self.outlier.sweep(now):
+            self.balancer.on_health_change(now)
+        if self.outlier.next_sweep_at < float("inf"):
+            self._sweep.arm(self.outlier.next_sweep_at)
+
+    async def _wait_or_connect(self, parker: Parker, pool: Pool, down: Channel | None) -> UpstreamConnection:
+        self._check_supported(pool.host, is_http=True)
+        # Envoy: a host without any connection may always have one, else its requests would wait for nothing.
+        if not self.breaker.try_connection():
+            if pool.open:
+                waiting = await self._wait(parker, pool, down)
+                if waiting is not None:
+                    return waiting
+            self.breaker.connections += 1
+        pool.open += 1
+        try:
+            channel = await self._dial(parker, pool.host)
+        except BaseException:
+            pool.forget()
+            raise
+        return UpstreamConnection(channel, self._deadlines.now())
+
+    async def _wait(self, parker: Parker, pool: Pool, down: Channel | None) -> UpstreamConnection | None:
+        # A connection that came free, or None: the right to open one.
+        waiter = Waiter(parker)
+        pool.waiters.append(waiter)
+        try:
+            while waiter.connection is None and not waiter.may_dial:
+                if down is None:
+                    await parker.park()
+                    continue
+                if down.hung_up:
+                    raise DownstreamGone("closed while waiting for a connection")
+                await down.wait(HANGUP)
+        except BaseException:
+            if waiter.connection is not None:
+                pool.give_back(waiter.connection, self._deadlines.now())
+            elif waiter.may_dial:
+                pool.open += 1
+                self.breaker.connections += 1
+                pool.forget()  # pass the right on
+            else:
+                pool.waiters.remove(waiter)
+            raise
+        return waiter.connection
+
+    async def _dial(self, parker: Parker, host: Host) -> Channel:
+        try:
+            return await dial(self._poller, parker, self._address(host), self._options)
+        except ConnectTimeout as exc:
+            host.connect_failures += 1
+            raise UpstreamFailed(CONNECT_TIMEOUT, str(exc.strerror)) from exc
+        except OSError as exc:
+            host.connect_failures += 1
+            raise UpstreamFailed(CONNECT_FAILED, os.strerror(exc.errno or 0)) from exc
+
+    def _check_supported(self, host: Host, is_http: bool) -> None:
+        if is_http and self.unsupported is not None:
+            raise UpstreamFailed(self.unsupported)
+        if self._tls_of(host) is not None:
+            raise UpstreamFailed(TLS_UNSUPPORTED)
+
+    def _tls_of(self, host: Host) -> UpstreamTls | None:
+        for match in self.model.tls_matches:
+            if not match.tls_mode or match.tls_mode == host.endpoint.tls_mode:
+                return match.tls
+        return self.model.tls
+
+    def _address(self, host: Host) -> Address:
+        return host.endpoint.address
+
+    def _host_of(self, destination: Address, now: float) -> Host:
+        host = self._by_destination.get(destination)
+        if host is None:
+            if len(self._by_destination) >= _MAX_DESTINATIONS:
+                self._by_destination = {at: host for at, host in self._by_destination.items() if host in self._pools or host.active}
+            address = destination
+            if self.model.connect_to_port:
+                address = replace(destination, port=self.model.connect_to_port)
+            host = self._by_destination[destination] = Host(Endpoint(address), Locality(), 0, now)
+        return host
+
+    def _drop_pool(self, host: Host) -> None:
+        pool = self._pools.get(host)
+        if pool is not None:
+            pool.drain()
+            if not pool.open:
+                self._tidy(pool)
+
+    def _tidy(self, pool: Pool) -> None:
+        # The pool's last connection is gone. Pools of hosts that are gone, or of destinations nobody asks for, go too.
+        if pool.is_draining or self.model.discovery is Discovery.ORIGINAL_DST:
+            self._pools.pop(pool.host, None)

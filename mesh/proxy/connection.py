@@ -1,0 +1,218 @@
+"""Connection: from accept to close, and the one exception boundary around it.
+
+Which listener's chains serve it is decided by where the client wanted to go; which chain, by that and, if need be, by
+what the client's first bytes say. Whatever goes wrong with one connection ends here.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from mesh.codec.sock import original_dst
+from mesh.model.addr import Address
+from mesh.model.listener import FilterChain
+from mesh.proxy.chains import NOTHING, needs_inspection
+from mesh.proxy.connect import set_nodelay
+from mesh.proxy.detect import Detected, detect
+from mesh.proxy.downstream_h1 import Downstream
+from mesh.proxy.http2 import serve_http2_preface
+from mesh.proxy.observe.record import Connection
+from mesh.proxy.opaque import Dialled, begin_opaque, serve_opaque
+from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
+from mesh.proxy.snapshots import HttpTerminal, ListenerRuntime, TcpTerminal
+
+if TYPE_CHECKING:
+    from mesh.proxy.pipeline import Proxy
+
+_log = logging.getLogger(__name__)
+_PREFACE_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+async def serve_connection(
+    proxy: Proxy, runtime: ListenerRuntime, sock: socket.socket, remote: tuple[Any, ...], bound: Address
+) -> None:
+    """Serve one accepted connection to its end. Closes: the socket. Raises: nothing but cancellation."""
+    parker = Parker()
+    is_outbound = runtime.model.direction.value == "outbound"
+    proxy.drain.opened(is_outbound)
+    try:
+        channel = proxy.poller.open(sock, parker)
+        try:
+            accepted = _Accepted(proxy, runtime, channel, parker, Address(remote[0], remote[1]), bound)
+            await accepted.serve()
+        finally:
+            channel.close()
+    except trio.Cancelled:
+        raise
+    except Exception:
+        proxy.crashes += 1
+        _log.exception("connection from %s on listener %s", remote[:2], runtime.model.name)
+    finally:
+        sock.close()
+        proxy.drain.closed(is_outbound)
+
+
+class _Accepted:
+    __slots__ = ("_bound", "_channel", "_parker", "_proxy", "_remote", "_runtime")
+
+    def __init__(
+        self, proxy: Proxy, runtime: ListenerRuntime, channel: Channel, parker: Parker, remote: Address, bound: Address
+    ) -> None:
+        self._proxy = proxy
+        self._runtime = runtime
+        self._channel = channel
+        self._parker = parker
+        self._remote = _unmapped(remote)
+        self._bound = bound
+
+    async def serve(self) -> None:
+        channel, proxy, runtime = self._channel, self._proxy, self._runtime
+        set_nodelay(channel.socket)
+        destination = self._destination()
+        if destination is None:
+            return
+        if runtime.model.use_original_dst:
+            virtual = proxy.current.virtual.find(destination)
+            if virtual is not None:
+                runtime = virtual
+        candidates = runtime.table.candidates(destination)
+        connection = Connection(str(self._remote), str(destination), str(self._remote))
+        detected = Detected(NOTHING)
+        dialled: Dialled | None = None
+        if needs_inspection(candidates):
+            opaque = runtime.table.opaque(candidates, self._remote)
+            terminal = runtime.terminal(opaque) if opaque is not None else None
+            try:
+                if isinstance(terminal, TcpTerminal):
+                    detected, dialled = await self._race(terminal, destination)
+                else:
+                    detected, _ = await detect(self._parker, channel, None)
+            except OSError:
+                return  # gone before it said anything
+            proxy.telemetry.detected(runtime.model.direction, _verdict(detected), proxy.deadlines.now())
+        connection.server_name = detected.inspected.server_name
+        chain = runtime.table.choose(candidates, detected.inspected, self._remote)
+        if chain is None:
+            if dialled is not None:
+                dialled.close()
+            proxy.no_filter_chain += 1
+            return
+        await self._serve_chain(runtime, chain, connection, destination, detected, dialled)
+
+    async def _race(self, terminal: TcpTerminal, destination: Address) -> tuple[Detected, Dialled | None]:
+        dialled: list[Dialled] = []
+
+        def dial() -> Channel | None:
+            begun = begin_opaque(self._proxy, terminal, self._parker, destination)
+            if begun is None:
+                return None
+            dialled.append(begun)
+            return begun.channel
+
+        try:
+            detected, channel = await detect(self._parker, self._channel, dial)
+        except BaseException:
+            for begun in dialled:
+                begun.close()
+            raise
+        if channel is None:
+            for begun in dialled:
+                begun.close()
+            return detected, None
+        return detected, dialled[0]
+
+    async def _serve_chain(
+        self,
+        runtime: ListenerRuntime,
+        chain: FilterChain,
+        connection: Connection,
+        destination: Address,
+        detected: Detected,
+        dialled: Dialled | None,
+    ) -> None:
+        proxy, channel, parker = self._proxy, self._channel, self._parker
+        terminal = runtime.terminal(chain)
+        if isinstance(terminal, TcpTerminal):
+            await serve_opaque(proxy, terminal, channel, parker, connection, destination, detected.data, dialled)
+            return
+        if dialled is not None:
+            dialled.close()
+        if terminal.tls is not None:
+            raise NotImplementedError("downstream TLS")
+        first = detected.data or await self._first_bytes(terminal)
+        if first is None:
+            return
+        if first.startswith(_PREFACE_START[:16]):
+            await serve_http2_preface(proxy, terminal, channel, parker, connection, destination, first)
+            return
+        await Downstream(proxy, terminal, channel, parker, connection, destination).serve(first)
+
+    async def _first_bytes(self, terminal: HttpTerminal) -> bytes | None:
+        # Enough to tell HTTP/2 with prior knowledge from HTTP/1; None: the client left, or said nothing for too long.
+        seconds = terminal.manager.request_headers_timeout_seconds or terminal.manager.idle_timeout_seconds
+        idle = None
+        data = b""
+        try:
+            while True:
+                try:
+                    more = self._channel.try_recv(SMALL_READ)
+                except OSError:
+                    return None
+                if more == b"":
+                    return data or None
+                if more:
+                    data += more
+                    if len(data) >= 16 or not _PREFACE_START.startswith(data):
+                        return data
+                    continue
+                if idle is None and seconds:
+                    # shutdown() makes the waiting recv see the end: no cancel scope is needed for this one wait.
+                    idle = self._proxy.deadlines.new(lambda: self._channel.socket.shutdown(socket.SHUT_RD))
+                    idle.arm(self._proxy.deadlines.now() + seconds)
+                await self._channel.wait(READ)
+        finally:
+            if idle is not None:
+                idle.close()
+
+    def _destination(self) -> Address | None:
+        # Where the client wanted to go. None: to this very socket, which would make us dial ourselves for ever.
+        sock = self._channel.socket
+        if not self._runtime.model.use_original_dst:
+            host, port = sock.getsockname()[:2]
+            return _unmapped(Address(host, port))
+        found = original_dst(sock.fileno(), sock.family)
+        if found is None:
+            # Not redirected: dialled directly. That is fine for anything but the virtual listener's own port.
+            host, port = sock.getsockname()[:2]
+            if port == self._bound.port:
+                self._proxy.loops += 1
+                return None
+            return _unmapped(Address(host, port))
+        destination = Address(*found)
+        if destination.port == self._bound.port and destination.host in (sock.getsockname()[0], self._remote.host):
+            self._proxy.loops += 1
+            return None
+        return destination
+
+
+def _verdict(detected: Detected) -> str:
+    if detected.server_first:
+        return "server_first"
+    if detected.inspected.transport == "tls":
+        return "tls"
+    protocols = detected.inspected.protocols
+    if "h2c" in protocols:
+        return "http2"
+    return "http1" if protocols else "opaque"
+
+
+def _unmapped(address: Address) -> Address:
+    if address.host.startswith("::ffff:") and "." in address.host:
+        return Address(address.host[7:], address.port)
+    return address
+
+

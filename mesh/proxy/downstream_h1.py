@@ -1,0 +1,351 @@
+"""Downstream HTTP/1: one client connection, its requests one after the other.
+
+States: *waiting* (for a head; ends by the client closing, or by the idle timeout) -> *exchange* -> *waiting*, until
+somebody says close. All of it runs in one cancel scope: a deadline that fires records why and cancels; what is to
+be said then is said from here, in a new scope.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from email.utils import formatdate
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import trio
+
+from mesh.codec.events import ProtocolError
+from mesh.codec.h1 import RequestHead, RequestParser
+from mesh.model.addr import Address
+from mesh.model.failure import Failure, Flag
+from mesh.proxy.deadlines import Deadline
+from mesh.proxy.exchange import exchange
+from mesh.proxy.failures import (
+    DOWNSTREAM_GONE,
+    HEADERS_TIMEOUT,
+    REQUEST_OVERALL_TIMEOUT,
+    REQUEST_TIMEOUT,
+    STREAM_IDLE,
+    DownstreamGone,
+    reply_for,
+)
+from mesh.proxy.head import is_grpc
+from mesh.proxy.observe.record import Connection, Record
+from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
+from mesh.proxy.reply import LocalReply
+
+if TYPE_CHECKING:
+    from mesh.proxy.pipeline import Proxy
+    from mesh.proxy.route import CompiledRoute
+    from mesh.proxy.snapshots import HttpTerminal
+
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 16 << 20
+_REPLY_SECONDS = 5.0
+
+
+class Expired(Enum):
+    """Which deadline ended the scope."""
+
+    NONE = 0
+    IDLE = 1
+    TIMEOUT = 2
+    OVERALL = 3
+
+
+class Downstream:
+    """One HTTP/1 client connection. Concurrency: its own task only, but for the deadlines' callbacks.
+
+    destination: where the client wanted to go. record, head: of the exchange that is going on.
+    has_started: a byte of the current response may have left. must_close: no further request after this one.
+    """
+
+    __slots__ = (
+        "_expired",
+        "_scope",
+        "channel",
+        "connection",
+        "destination",
+        "has_started",
+        "head",
+        "idle",
+        "is_tls",
+        "must_close",
+        "overall",
+        "parker",
+        "parser",
+        "proxy",
+        "record",
+        "terminal",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        terminal: HttpTerminal,
+        channel: Channel,
+        parker: Parker,
+        connection: Connection,
+        destination: Address,
+        is_tls: bool = False,
+    ) -> None:
+        self.proxy = proxy
+        self.terminal = terminal
+        self.channel = channel
+        self.parker = parker
+        self.connection = connection
+        self.destination = destination
+        self.is_tls = is_tls
+        self.parser = RequestParser(terminal.limits)
+        self.record: Record | None = None
+        self.head: RequestHead | None = None
+        self.has_started = False
+        self.must_close = False
+        self._expired = Expired.NONE
+        self._scope: trio.CancelScope | None = None
+        self.idle: Deadline = proxy.deadlines.new(lambda: self._expire(Expired.IDLE))
+        self.timeout: Deadline = proxy.deadlines.new(lambda: self._expire(Expired.TIMEOUT))
+        self.overall: Deadline = proxy.deadlines.new(lambda: self._expire(Expired.OVERALL))
+
+    async def serve(self, first: bytes) -> None:
+        """Until the connection is over. Args: first: bytes already read. Closes: nothing; the caller does."""
+        if first:
+            self.parser.feed(first)
+        try:
+            while True:
+                with trio.CancelScope() as scope:
+                    self._scope = scope
+                    await self._serve()
+                    return
+                if not await self._after_expiry():
+                    return
+        finally:
+            self.idle.close()
+            self.timeout.close()
+            self.overall.close()
+
+    async def answer(self, record: Record, reply: LocalReply, keep: bool) -> bool:
+        """Send an answer of our own. Returns: the connection can serve another request."""
+        head = record.head
+        record.status = reply.status
+        record.details = reply.details
+        for flag in reply.flags:
+            if flag not in record.flags:
+                record.flag(flag)
+        if is_grpc(head):
+            reply = reply.for_grpc()
+            record.status = reply.status
+            record.grpc_status = reply.grpc_status if reply.grpc_status is not None else -1
+        keep = keep and not self.must_close
+        data = encode_reply(reply, self.terminal.server, head.method, head.minor, keep)
+        record.response_started_at = self.proxy.deadlines.now()
+        if head.method != b"HEAD":
+            record.bytes_sent = len(reply.body)
+        self.has_started = True
+        try:
+            await self.channel.send_all(data)
+        except OSError as exc:
+            raise DownstreamGone(str(exc)) from exc
+        if not keep:
+            await self._linger()
+        return keep
+
+    async def _serve(self) -> None:
+        parser, channel, proxy = self.parser, self.channel, self.proxy
+        manager = self.terminal.manager
+        headers_seconds = manager.request_headers_timeout_seconds
+        while True:
+            try:
+                head = parser.head()
+            except ProtocolError as exc:
+                await self._refuse(exc)
+                return
+            if head is not None:
+                if headers_seconds:
+                    self.timeout.lift()
+                try:
+                    if not await exchange(self, head):
+                        return
+                except ProtocolError as exc:  # in the request's body
+                    await self._refuse(exc)
+                    return
+                except DownstreamGone as exc:
+                    self._note_gone(str(exc))
+                    return
+                continue
+            try:
+                data = channel.try_recv(SMALL_READ)
+                if data is None:
+                    now = proxy.deadlines.now()
+                    if parser.is_idle:
+                        if self.must_close:
+                            return
+                        if manager.idle_timeout_seconds:
+                            self.idle.arm(now + manager.idle_timeout_seconds)
+                    elif headers_seconds and self.timeout.at == float("inf"):
+                        self.timeout.arm(now + headers_seconds)
+                    await channel.wait(READ)
+                    continue
+                if data:
+                    parser.feed(data)
+                    continue
+            except OSError:
+                return
+            if parser.is_idle:
+                return
+            try:
+                parser.eof()
+            except ProtocolError:
+                return  # nobody is left to hear what was wrong
+
+    def _expire(self, expired: Expired) -> None:
+        self._expired = expired
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _after_expiry(self) -> bool:
+        # Returns: whether the connection goes on.
+        expired, self._expired = self._expired, Expired.NONE
+        self.idle.lift()
+        self.timeout.lift()
+        self.overall.lift()
+        record = self.record
+        if record is None:
+            if expired is Expired.TIMEOUT and not self.parser.is_idle:
+                await self._send_reply(HEADERS_TIMEOUT)
+            return False
+        failure = self._failure_of(expired)
+        record.fail(failure)
+        if self.has_started:
+            record.details = "response_timeout" if expired is Expired.TIMEOUT else failure.details
+            self.finish(record)
+            self.channel.abort()
+            return False
+        keep = self.head is not None and self.head.keep_alive and self.parser.is_complete
+        try:
+            with trio.move_on_after(_REPLY_SECONDS):
+                keep = await self.answer(record, reply_for(failure, retried=record.attempts > 1), keep)
+                self.finish(record)
+                if keep:
+                    self.parser.next()
+                return keep
+        except DownstreamGone as exc:
+            self._note_gone(str(exc))
+            return False
+        self.finish(record)
+        return False
+
+    def _failure_of(self, expired: Expired) -> Failure:
+        if expired is Expired.TIMEOUT:
+            return REQUEST_TIMEOUT
+        if expired is Expired.OVERALL:
+            return REQUEST_OVERALL_TIMEOUT
+        if self.parser.is_complete:
+            return STREAM_IDLE
+        return Failure(STREAM_IDLE.flag, STREAM_IDLE.side, 408, STREAM_IDLE.details)
+
+    def finish(self, record: Record) -> None:
+        """The exchange is over: count, trace and log it, once."""
+        self.record = None
+        self.has_started = False
+        self.terminal.observer.end(record, self.proxy.deadlines.now())
+
+    def _note_gone(self, why: str) -> None:
+        record = self.record
+        if record is not None:
+            record.flag(Flag.DOWNSTREAM_TERMINATION)
+            if not self.has_started:
+                record.status = 0
+            record.details = record.details or DOWNSTREAM_GONE.details
+            record.termination_details = why
+            self.finish(record)
+        self.channel.abort()
+
+    async def _refuse(self, error: ProtocolError) -> None:
+        # Malformed bytes: say what is wrong with them, unless an answer is already on its way.
+        self.proxy.count_protocol_error(self.terminal)
+        record = self.record
+        if self.has_started:
+            if record is not None:
+                record.flag(Flag.DOWNSTREAM_PROTOCOL_ERROR)
+                self.finish(record)
+            self.channel.abort()
+            return
+        if record is not None:
+            record.flag(Flag.DOWNSTREAM_PROTOCOL_ERROR)
+            record.status = error.status
+            record.details = "http1.codec_error"
+            self.finish(record)
+        reply = LocalReply(error.status, f"{error.message}\n".encode(), details="http1.codec_error")
+        try:
+            await self.channel.send_all(encode_reply(reply, self.terminal.server, b"GET", 1, False))
+        except OSError:
+            return
+        await self._linger()
+
+    async def _send_reply(self, failure: Failure) -> None:
+        data = encode_reply(reply_for(failure), self.terminal.server, b"GET", 1, False)
+        with trio.move_on_after(_REPLY_SECONDS):
+            try:
+                await self.channel.send_all(data)
+            except OSError:
+                return
+            await self._linger()
+
+    async def _linger(self) -> None:
+        # Closing with unread bytes sends RST, and the client may lose the answer that it was just sent.
+        self.channel.shutdown_send()
+        taken = 0
+        with trio.move_on_after(_LINGER_SECONDS):
+            try:
+                while taken < _LINGER_BYTES and (data := await self.channel.recv(SMALL_READ)):
+                    taken += len(data)
+            except OSError:
+                return
+
+    async def end(self, keep: bool) -> None:
+        """After a response that was forwarded: linger when bytes of the request are still on their way."""
+        if not keep and not self.parser.is_complete:
+            await self._linger()
+
+    @property
+    def is_draining(self) -> bool:
+        """Inbound answers say `connection: close`; outbound stays as it is to the end."""
+        return self.proxy.drain.is_draining and not self.terminal.is_outbound
+
+    def idle_seconds(self, route: CompiledRoute) -> float:
+        """How long an exchange may stand still; infinity = for ever."""
+        seconds = route.idle_timeout_seconds
+        if seconds is None:
+            seconds = self.terminal.manager.stream_idle_timeout_seconds
+        return seconds or math.inf
+
+
+def encode_reply(reply: LocalReply, server: bytes, method: bytes, minor: int, keep: bool) -> bytes:
+    """A whole answer of our own on the wire."""
+    connection = b"" if keep and minor else (b"connection: keep-alive\r\n" if keep else b"connection: close\r\n")
+    length = b"" if reply.status in (204, 304) else b"content-length: %d\r\n" % len(reply.body)
+    return b"HTTP/1.1 %d %b\r\n%b%bdate: %b\r\nserver: %b\r\n%b\r\n%b" % (
+        reply.status,
+        reply.reason,
+        length,
+        reply.header_lines(),
+        http_date(),
+        server,
+        connection,
+        b"" if method == b"HEAD" or reply.status in (204, 304) else reply.body,
+    )
+
+
+def http_date() -> bytes:
+    """IMF-fixdate of now (RFC 9110 5.6.7), formatted once per second."""
+    second = int(time.time())
+    if _date[0] != second:
+        _date[0] = second
+        _date[1] = formatdate(second, usegmt=True).encode()
+    return _date[1]  # type: ignore[return-value]
+
+
+_date: list[int | bytes] = [0, b""]

@@ -1,0 +1,111 @@
+"""Pipeline: the parts of a running proxy, and the one place where they are put together.
+
+    intercept -> detect -> (downstream_h1 -> exchange -> upstream_h1) | relay
+
+Everything a connection needs is reached through its `Proxy`; there are no globals.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from mesh.model.cluster import Cluster, Discovery
+from mesh.model.endpoint import LoadAssignment
+from mesh.model.listener import Direction, FilterChain, TcpProxy
+from mesh.model.snapshot import Snapshot
+from mesh.proxy.clusters import ClusterRuntime
+from mesh.proxy.deadlines import Deadlines
+from mesh.proxy.drain import Drain
+from mesh.proxy.intercept import Listeners
+from mesh.proxy.mirror import Mirrors
+from mesh.proxy.observe.telemetry import Telemetry
+from mesh.proxy.poller import Poller
+from mesh.proxy.resolve import keep_resolved
+from mesh.proxy.snapshots import EMPTY, Compiled, HttpTerminal, TcpTerminal, compile_snapshot
+
+_log = logging.getLogger(__name__)
+_DIRECTIONS = {
+    (True, False): Direction.INBOUND,
+    (False, True): Direction.OUTBOUND,
+    (False, False): Direction.UNSPECIFIED,
+}
+
+
+class Proxy:
+    """A data plane. `run` it, then `apply` snapshots from the trio thread.
+
+    Attributes: current: what requests are served by; replaced whole. version: how many snapshots were applied.
+        The counters only grow: requests that were malformed, connections no chain wanted, connections to ourselves,
+        and connections that ended in an exception (a bug of ours).
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.telemetry = telemetry
+        self.poller = Poller()
+        self.deadlines = Deadlines()
+        self.drain = Drain()
+        self.current: Compiled = EMPTY
+        self.version = 0
+        self.protocol_errors = 0
+        self.no_filter_chain = 0
+        self.loops = 0
+        self.crashes = 0
+        self.listeners = Listeners(self)
+        self.mirrors = Mirrors(self)
+        self._upstreams: trio.Nursery | None = None
+        self._resolvers: dict[ClusterRuntime, trio.CancelScope] = {}
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. Nurseries end in the order listeners, connections, upstreams."""
+        try:
+            await self._run(task_status)
+        finally:
+            for runtime in self.current.clusters.values():
+                runtime.close()
+            self.poller.close()
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as upstreams:
+            self._upstreams = upstreams
+            upstreams.start_soon(self.poller.run)
+            upstreams.start_soon(self.deadlines.run)
+            async with trio.open_nursery() as connections:
+                self.mirrors.nursery = connections
+                self.listeners.nursery = connections
+                task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self.listeners.close()
+
+    def apply(self, snapshot: Snapshot) -> dict[str, str]:
+        """Make a configuration the current one. Returns: resource or listener name -> why it is not (fully) in use."""
+        self.current = compile_snapshot(snapshot, self.current, self.telemetry, self._make_cluster)
+        self.version += 1
+        for runtime in [runtime for runtime in self._resolvers if self.current.clusters.get(runtime.name) is not runtime]:
+            self._resolvers.pop(runtime).cancel()
+        problems = dict(self.current.problems)
+        problems.update(self.listeners.update(self.current.listeners))
+        return problems
+
+    def count_protocol_error(self, _terminal: HttpTerminal) -> None:
+        self.protocol_errors += 1
+
+    def opaque(self, target: TcpProxy, terminal: HttpTerminal) -> TcpTerminal:
+        """A terminal for one connection of an HTTP chain that is relayed as it is."""
+        direction = _DIRECTIONS[terminal.is_inbound, terminal.is_outbound]
+        return TcpTerminal(FilterChain(target), target, direction, self.telemetry.tcp(target, direction))
+
+    def _make_cluster(self, model: Cluster, assignment: LoadAssignment | None) -> ClusterRuntime:
+        runtime = ClusterRuntime(model, assignment, self.poller, self.deadlines)
+        if model.discovery in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS):
+            assert self._upstreams is not None, "apply() before run()"
+            scope = self._resolvers[runtime] = trio.CancelScope()
+            self._upstreams.start_soon(self._resolve, runtime, scope)
+        return runtime
+
+    async def _resolve(self, runtime: ClusterRuntime, scope: trio.CancelScope) -> None:
+        with scope:
+            await keep_resolved(runtime)

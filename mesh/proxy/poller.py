@@ -1,0 +1,227 @@
+"""Poller: the readiness of every socket, from one edge-triggered epoll set that one trio task drives.
+
+`trio.lowlevel.wait_readable` costs two `epoll_ctl` calls per wait; here a socket is registered once for its whole
+life and a parked task is rescheduled directly. A channel is always tried first and waited for only after EAGAIN,
+which makes the lost-wakeup argument short: between a failed try and the parking there is no checkpoint, so the
+edge that follows the failure is dispatched by a later run of the poller's task, which finds the task parked.
+"""
+
+from __future__ import annotations
+
+import resource
+import select
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+
+from mesh.codec.sock import try_recv, try_send
+
+READ: Final = 1
+WRITE: Final = 2
+HANGUP: Final = 4
+"""Interest bits. HANGUP: the peer shut its sending side down or is gone altogether."""
+
+BIG_READ: Final = 262_144
+"""Bytes per recv of a long body: 1.2 x Envoy's throughput; 64 KiB is 0.85 x."""
+SMALL_READ: Final = 16_384
+"""Bytes per recv where a head is expected: the buffer is allocated before its size is known."""
+
+_EDGE = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_IN = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_OUT = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+_HUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_SPINS = 8
+
+
+class Parker:
+    """Where one task sleeps until a channel of its, or another task, wakes it. One task at a time."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+
+    async def park(self) -> None:
+        """Sleep until `wake`. Cancellable; a wake-up without a cause is possible, so callers loop."""
+        self._task = current_task()
+        await wait_task_rescheduled(self._abort)
+
+    def wake(self) -> None:
+        """Let the parked task go on; nothing happens when none is parked."""
+        task = self._task
+        if task is not None:
+            self._task = None
+            reschedule(task)
+
+    def _abort(self, _raise_cancel: Any) -> Abort:
+        self._task = None
+        return Abort.SUCCEEDED
+
+
+class Channel:
+    """One non-blocking connected socket in the poller.
+
+    parker: of the task that uses the channel now; the owner sets it when it takes the channel over.
+    hung_up: the peer has shut down its sending side (what it sent before may still be unread).
+    is_readable: a recv may find something; False spares the system call that would say EAGAIN.
+    on_idle: called, from the poller, on any event while nobody waits: how a pool notices dead idle connections.
+    """
+
+    __slots__ = ("_poller", "_sock", "fd", "hung_up", "interest", "is_readable", "on_idle", "parker")
+
+    def __init__(self, poller: Poller, sock: socket.socket, parker: Parker, is_readable: bool) -> None:
+        self._poller = poller
+        self._sock = sock
+        self.fd = sock.fileno()
+        self.parker = parker
+        self.interest = 0
+        self.hung_up = False
+        self.is_readable = is_readable
+        self.on_idle: Callable[[], None] | None = None
+
+    @property
+    def socket(self) -> socket.socket:
+        return self._sock
+
+    @property
+    def is_open(self) -> bool:
+        return self.fd >= 0
+
+    def try_recv(self, size: int) -> bytes | None:
+        """Bytes that are there; b"" at the end of the stream; None when there is nothing yet.
+
+        Raises: OSError: the connection is broken.
+        """
+        if not self.is_readable:
+            return None
+        data = try_recv(self.fd, size)
+        if data is None or len(data) < size:
+            # Drained: the next byte is a new edge. But the edge of a FIN may have come together with these bytes.
+            self.is_readable = self.hung_up
+        return data
+
+    def try_send(self, data: bytes, offset: int = 0) -> int:
+        """How many bytes of data[offset:] the kernel took, -1 when it takes none now. Raises OSError as try_recv."""
+        return try_send(self.fd, data, offset)
+
+    async def wait(self, interest: int) -> None:
+        """Park until one of the interest bits is signalled."""
+        self.interest = interest
+        try:
+            await self.parker.park()
+        finally:
+            self.interest = 0
+
+    async def recv(self, size: int) -> bytes:
+        """Like `try_recv`, waiting for the first byte or the end."""
+        while (data := self.try_recv(size)) is None:
+            await self.wait(READ)
+        return data
+
+    async def send_all(self, data: bytes) -> None:
+        """Hand everything to the kernel, waiting for room as needed: this is where backpressure comes from."""
+        done = 0
+        while done < len(data):
+            sent = try_send(self.fd, data, done)
+            if sent < 0:
+                await self.wait(WRITE)
+            else:
+                done += sent
+
+    def shutdown_send(self) -> None:
+        """Send FIN; a connection that is already gone is fine."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # ENOTCONN: the peer reset it before we said goodbye
+
+    def close(self) -> None:
+        """Idempotent. The kernel takes the descriptor out of the epoll set by itself."""
+        if self.fd >= 0:
+            self._poller.forget(self.fd)
+            self.fd = -1
+            self._sock.close()
+
+    def abort(self) -> None:
+        """Close with RST instead of FIN: the peer must not take what it has for complete."""
+        if self.fd >= 0:
+            try:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            except OSError:
+                pass  # already disconnected: the plain close below says all there is to say
+            self.close()
+
+
+class Poller:
+    """Concurrency: `run` in exactly one task; everything else from any task of the same trio run."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._channels: dict[int, Channel] = {}
+
+    def open(self, sock: socket.socket, parker: Parker, is_readable: bool = True) -> Channel:
+        """Take a non-blocking socket over; the channel closes it. is_readable: bytes may be there already."""
+        channel = Channel(self, sock, parker, is_readable)
+        self._channels[channel.fd] = channel
+        self._epoll.register(channel.fd, _EDGE)
+        return channel
+
+    def forget(self, fd: int) -> None:
+        """The descriptor is about to be closed."""
+        self._channels.pop(fd, None)
+
+    async def run(self) -> None:
+        """Wake parked tasks as their sockets become ready, until cancelled."""
+        descriptor = self._epoll.fileno()
+        while True:
+            await trio.lowlevel.wait_readable(descriptor)
+            # While there is work, polling again after the woken tasks ran is cheaper than trio's arming of the set.
+            for _ in range(_SPINS):
+                if not self._dispatch():
+                    break
+                await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def close(self) -> None:
+        self._epoll.close()
+
+    def _dispatch(self) -> bool:
+        events = self._epoll.poll(0, 256)
+        channels = self._channels
+        for fd, event in events:
+            channel = channels.get(fd)
+            if channel is None:
+                continue  # closed by an on_idle callback of this batch
+            ready = WRITE if event & _OUT else 0
+            if event & _IN:
+                channel.is_readable = True
+                ready |= READ
+            if event & _HUP:
+                channel.hung_up = True
+                ready |= HANGUP
+            if channel.interest & ready:
+                channel.parker.wake()
+            elif channel.on_idle is not None:
+                channel.on_idle()
+        return bool(events)
+
+
+async def wait_either(parker: Parker, first: Channel, bits: int, second: Channel, more_bits: int) -> None:
+    """Park until one of two channels that share `parker` signals one of its bits."""
+    first.interest = bits
+    second.interest = more_bits
+    try:
+        await parker.park()
+    finally:
+        first.interest = second.interest = 0
+
+
+def raise_descriptor_limit() -> int:
+    """Make the soft limit of open files the hard one; returns it. Sidecars hold two per proxied connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+

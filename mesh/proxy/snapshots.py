@@ -1,0 +1,177 @@
+"""Snapshots at run time: a configuration compiled to what connections and requests read, replaced whole.
+
+Compiling is incremental: what did not change keeps its compiled object (and with it pools, counters and caches), so
+that a push costs what it changes. A request reads `Proxy.current` once; a connection keeps the chain it began with.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mesh.codec.h1 import Limits
+from mesh.model.cluster import Cluster, Discovery
+from mesh.model.endpoint import LoadAssignment
+from mesh.model.listener import Direction, FilterChain, HttpManager, Listener, TcpProxy
+from mesh.model.route import RouteConfig
+from mesh.model.secret import DownstreamTls, Secret
+from mesh.model.snapshot import EMPTY_SNAPSHOT, Snapshot
+from mesh.proxy.chains import ChainTable, ListenerTable
+from mesh.proxy.clusters import ClusterRuntime
+from mesh.proxy.match import CompileError
+from mesh.proxy.observe.http import HttpObserver
+from mesh.proxy.observe.tcp import TcpObserver
+from mesh.proxy.observe.telemetry import Telemetry
+from mesh.proxy.route import RouteTable
+
+_log = logging.getLogger(__name__)
+
+
+class HttpTerminal:
+    """An HTTP chain, ready to serve. server: value of the `server` header of our own answers."""
+
+    __slots__ = ("_inline", "_route_name", "is_inbound", "is_outbound", "limits", "manager", "observer", "origin", "server", "tls")
+
+    def __init__(self, chain: FilterChain, manager: HttpManager, direction: Direction, observer: HttpObserver) -> None:
+        self.manager = manager
+        self.observer = observer
+        self.origin = chain.origin
+        self.tls: DownstreamTls | None = chain.tls
+        self.is_inbound = direction is Direction.INBOUND
+        self.is_outbound = direction is Direction.OUTBOUND
+        self.limits = Limits(manager.max_request_headers_kb * 1024, manager.max_headers)
+        self.server = manager.server_name.encode()
+        self._route_name = manager.route_config_name
+        self._inline = RouteTable(manager.route_config) if manager.route_config is not None else None
+
+    def table(self, current: Compiled) -> RouteTable | None:
+        """None while the routes that it names are not there (yet): every request is 404 NR."""
+        return self._inline if self._inline is not None else current.routes.get(self._route_name)
+
+
+class TcpTerminal:
+    """An opaque chain, ready to serve."""
+
+    __slots__ = ("is_inbound", "is_outbound", "observer", "origin", "proxy", "tls")
+
+    def __init__(self, chain: FilterChain, proxy: TcpProxy, direction: Direction, observer: TcpObserver) -> None:
+        self.proxy = proxy
+        self.observer = observer
+        self.origin = chain.origin
+        self.tls: DownstreamTls | None = chain.tls
+        self.is_inbound = direction is Direction.INBOUND
+        self.is_outbound = direction is Direction.OUTBOUND
+
+
+Terminal = HttpTerminal | TcpTerminal
+
+
+class ListenerRuntime:
+    """A listener's chain table and the terminal of every chain."""
+
+    __slots__ = ("_terminals", "model", "table")
+
+    def __init__(self, model: Listener, telemetry: Telemetry) -> None:
+        self.model = model
+        self.table = ChainTable(model)
+        chains = model.chains if model.default_chain is None else (*model.chains, model.default_chain)
+        self._terminals = {id(chain): _terminal(chain, model.direction, telemetry) for chain in chains}
+
+    def terminal(self, chain: FilterChain) -> Terminal:
+        return self._terminals[id(chain)]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Everything of one moment. problems: resource name -> why its newest version is not in use."""
+
+    source: Snapshot = EMPTY_SNAPSHOT
+    clusters: Mapping[str, ClusterRuntime] = field(default_factory=dict)
+    routes: Mapping[str, RouteTable] = field(default_factory=dict)
+    listeners: Mapping[str, ListenerRuntime] = field(default_factory=dict)
+    virtual: ListenerTable[ListenerRuntime] = field(default_factory=lambda: ListenerTable(()))
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+EMPTY = Compiled()
+
+MakeCluster = Callable[[Cluster, LoadAssignment | None], ClusterRuntime]
+
+
+def compile_snapshot(snapshot: Snapshot, previous: Compiled, telemetry: Telemetry, make_cluster: MakeCluster) -> Compiled:
+    """The next Compiled. Changes runtimes of clusters in place; listeners and tables are shared or new.
+
+    A resource that cannot be compiled keeps its previous version, if any, and is named in `problems`.
+    """
+    problems: dict[str, str] = {}
+    clusters = _clusters(snapshot, previous, make_cluster)
+    routes: dict[str, RouteTable] = {}
+    for name, config in snapshot.routes.items():
+        table = _route_table(config, previous.routes.get(name), problems)
+        if table is not None:
+            routes[name] = table
+    listeners: dict[str, ListenerRuntime] = {}
+    for name, model in snapshot.listeners.items():
+        listener = _listener(model, previous.listeners.get(name), telemetry, problems)
+        if listener is not None:
+            listeners[name] = listener
+    virtual = previous.virtual
+    if listeners != previous.listeners:
+        virtual = ListenerTable(
+            [(runtime.model, runtime) for runtime in listeners.values() if not runtime.model.bind_to_port]
+        )
+    return Compiled(snapshot, clusters, routes, listeners, virtual, snapshot.secrets, problems)
+
+
+def _clusters(snapshot: Snapshot, previous: Compiled, make_cluster: MakeCluster) -> dict[str, ClusterRuntime]:
+    clusters: dict[str, ClusterRuntime] = {}
+    for name, model in snapshot.clusters.items():
+        assignment: LoadAssignment | None = None  # DNS clusters resolve their own, original destinations need none
+        if model.discovery is Discovery.EDS:
+            assignment = snapshot.endpoints.get(model.eds_service_name or name, LoadAssignment(name))
+        elif model.discovery is Discovery.STATIC:
+            assignment = model.assignment
+        runtime = previous.clusters.get(name)
+        if runtime is None:
+            clusters[name] = make_cluster(model, assignment)
+            continue
+        clusters[name] = runtime
+        runtime.update(model, assignment)
+    for name, runtime in previous.clusters.items():
+        if name not in clusters:
+            runtime.close()
+    return clusters
+
+
+def _route_table(config: RouteConfig, previous: RouteTable | None, problems: dict[str, str]) -> RouteTable | None:
+    if previous is not None and previous.config == config:
+        return previous
+    try:
+        return RouteTable(config)
+    except CompileError as exc:
+        _log.error("route config %s is not used: %s", config.name, exc)
+        problems[config.name] = str(exc)
+        return previous
+
+
+def _listener(
+    model: Listener, previous: ListenerRuntime | None, telemetry: Telemetry, problems: dict[str, str]
+) -> ListenerRuntime | None:
+    if previous is not None and previous.model == model:
+        return previous
+    if model.api is not None:
+        return None  # proxyless gRPC's own kind: nothing to listen on
+    try:
+        return ListenerRuntime(model, telemetry)
+    except CompileError as exc:
+        _log.error("listener %s is not used: %s", model.name, exc)
+        problems[model.name] = str(exc)
+        return previous
+
+
+def _terminal(chain: FilterChain, direction: Direction, telemetry: Telemetry) -> Terminal:
+    if isinstance(chain.filter, HttpManager):
+        return HttpTerminal(chain, chain.filter, direction, telemetry.http(chain.filter, direction))
+    return TcpTerminal(chain, chain.filter, direction, telemetry.tcp(chain.filter, direction))

@@ -1,0 +1,65 @@
+"""Upstream HTTP/1.1: one connection to one host, and one exchange at a time on it."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from mesh.codec.h1 import Limits, ResponseParser
+from mesh.proxy.deadlines import Deadline
+from mesh.proxy.poller import Channel
+
+# Response heads may be as large as Envoy's default allows (60 KiB, 100 lines).
+_LIMITS = Limits()
+_KEEP_ALIVE_SECONDS = re.compile(rb"timeout\s*=\s*(\d{1,7})", re.IGNORECASE)
+# Closed this much before the peer would: the peer's clock starts when it sent, ours when we received.
+_MARGIN_SECONDS = 0.5
+
+
+class UpstreamConnection:
+    """A connected channel with its response parser.
+
+    served: requests begun on it. usable_until: when the peer, by its own Keep-Alive header, closes it.
+    """
+
+    __slots__ = ("_local", "channel", "deadline", "idle_since", "opened_at", "parser", "served", "usable_until")
+
+    def __init__(self, channel: Channel, now: float) -> None:
+        self.channel = channel
+        self.parser = ResponseParser(_LIMITS)
+        self.opened_at = now
+        self.idle_since = now
+        self.usable_until = float("inf")
+        self.served = 0
+        self.deadline: Deadline | None = None
+        self._local = ""
+
+    @property
+    def local_address(self) -> str:
+        """`host:port` of our side."""
+        if not self._local:
+            host, port = self.channel.socket.getsockname()[:2]
+            self._local = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self._local
+
+    def is_alive(self) -> bool:
+        """Nothing was received while idle: neither the end of the stream nor bytes nobody asked for."""
+        if self.channel.hung_up or not self.channel.is_open:
+            return False
+        try:
+            self.channel.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def learn_idle_limit(self, keep_alive: bytes | None, now: float) -> None:
+        """Note the peer's `Keep-Alive: timeout=N`, so that we close first and never lose a request to its close."""
+        if keep_alive is not None and (found := _KEEP_ALIVE_SECONDS.search(keep_alive)):
+            self.usable_until = now + max(0.0, int(found[1]) - _MARGIN_SECONDS)
+
+    def close(self) -> None:
+        if self.deadline is not None:
+            self.deadline.close()
+        self.channel.close()
