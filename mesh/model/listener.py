@@ -149,6 +149,8 @@ class Listener:
 
     bind_to_port False: never opened; reached from a use_original_dst listener by destination (Istio's virtual listeners).
     filters_timeout_seconds: how long the listener filters may wait; 0 = for ever (server-first is raced, never timed).
+    uninspected_ports: destination ports that HTTP and TLS inspectors leave alone (Envoy `ListenerFilter.filter_disabled`):
+        their protocol is declared opaque, and a server-first one would wait for ever.
     api: set on gRPC's client-side listeners (Envoy `ApiListener`); then address and chains are unused.
     """
 
@@ -160,6 +162,7 @@ class Listener:
     direction: Direction = Direction.UNSPECIFIED
     use_original_dst: bool = False
     filters: frozenset[ListenerFilter] = frozenset()
+    uninspected_ports: tuple[int, ...] = ()
     filters_timeout_seconds: float = 0.0
     continue_on_filters_timeout: bool = True
     additional_addresses: tuple[Address, ...] = ()

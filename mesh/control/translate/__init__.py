@@ -1,0 +1,8 @@
+"""From what Kubernetes says to what a proxy is told. Pure: no clock, no I/O, no randomness.
+
+    World ──build──► Graph ──project(node)──► Snapshot
+
+Read in this order: `registry` (hosts), `policies` (DestinationRules), `bindings` (which rules govern a host: the one
+place of precedence), `actions` (a rule becomes routes), `endpoints`, `clusters`; then per node `outbound` + `inbound` →
+`sidecar`, `gateways` + `gateway`, `proxyless`.
+"""

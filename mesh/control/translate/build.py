@@ -1,0 +1,69 @@
+"""build: World → Graph. Everything is resolved anew; what only endpoints changed keeps the rest as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mesh.control.kube.world import Changes, World
+from mesh.control.mesh_config import CONFIG_MAP_NAME, MeshConfig, mesh_config
+from mesh.control.translate.actions import Names
+from mesh.control.translate.bindings import bindings
+from mesh.control.translate.clusters import fixed_clusters, outbound_clusters
+from mesh.control.translate.endpoints import assignments
+from mesh.control.translate.gateways import gateways
+from mesh.control.translate.graph import Graph
+from mesh.control.translate.policies import policies
+from mesh.control.translate.registry import registry
+from mesh.model.origin import Problem
+
+DEFAULT_SYSTEM_NAMESPACE = "triomesh-system"
+
+
+def build(
+    world: World,
+    previous: Graph | None = None,
+    changes: Changes | None = None,
+    system_namespace: str = DEFAULT_SYSTEM_NAMESPACE,
+) -> Graph:
+    """The graph of a world. Pure; the same world gives an equal graph whatever came before.
+
+    Args: previous, changes: what the graph before was and what differs, to reuse what cannot have changed.
+    """
+    if previous is not None and changes is not None and changes.endpoints_only:
+        return _with_endpoints(world, previous)
+    source = world.config_maps.get((system_namespace, CONFIG_MAP_NAME))
+    config, config_problems = mesh_config(source, system_namespace)
+    return _full(world, config, config_problems, previous)
+
+
+def _full(world: World, config: MeshConfig, config_problems: tuple[Problem, ...], previous: Graph | None) -> Graph:
+    known = registry(world)
+    rules = policies(world, known, config.root_namespace)
+    names = Names(known, rules)
+    bound = bindings(world, names)
+    served = gateways(world, config)
+    endpoints, endpoint_problems = assignments(world, known, rules, previous.endpoints if previous is not None else {})
+    return Graph(
+        world=world,
+        config=config,
+        names=names,
+        bindings=bound,
+        gateways=served,
+        clusters=outbound_clusters(known, rules, config, bound.balanced),
+        fixed=fixed_clusters(config),
+        endpoints=endpoints,
+        routing_problems=(
+            *config_problems,
+            *known.problems,
+            *rules.problems,
+            *bound.problems,
+            *served.problems,
+        ),
+        endpoint_problems=endpoint_problems,
+    )
+
+
+def _with_endpoints(world: World, previous: Graph) -> Graph:
+    names = previous.names
+    endpoints, problems = assignments(world, names.registry, names.policies, previous.endpoints)
+    return replace(previous, world=world, endpoints=endpoints, endpoint_problems=problems)
