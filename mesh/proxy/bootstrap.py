@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from mesh.model.addr import Address
 from mesh.model.listener import AccessLog, Tracing
 from mesh.model.node import Node, Role
 from mesh.proxy.observe.telemetry import TelemetrySettings
+from mesh.proxy.probes import Prober, parse_probers
+from mesh.proxy.status_server import AppMetrics, parse_app_metrics
 
+Parsed = TypeVar("Parsed")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOG_LEVELS = ("trace", "debug", "info", "warning", "warn", "error", "critical", "off")
 # Istio's mesh-wide default formats; the JSON keys are `EnvoyJSONLogFormatIstio`'s.
@@ -60,18 +63,18 @@ class BadEnvironment(ValueError):
 class Bootstrap:
     """discovery None: no control plane (static configuration). Durations in seconds.
 
-    probers, prometheus: JSON of the variables of the same meaning, for the status server.
+    probers, app_metrics: the application's own probes and metrics, for the status server.
     """
 
     node: Node
     discovery: Address | None = None
-    telemetry: TelemetrySettings = TelemetrySettings()
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     drain_seconds: float = 45.0
     termination_drain_seconds: float = 5.0
     concurrency: int = 1
     log_level: str = "info"
-    probers: Mapping[str, Any] = field(default_factory=dict)
-    prometheus: Mapping[str, Any] = field(default_factory=dict)
+    probers: Mapping[str, Prober] = field(default_factory=dict)
+    app_metrics: AppMetrics | None = None
 
 
 def read_environment(environment: Mapping[str, str], role: Role, is_static: bool = False) -> Bootstrap:
@@ -109,8 +112,8 @@ def read_environment(environment: Mapping[str, str], role: Role, is_static: bool
         reader.duration("terminationDrainDuration", 5.0),
         int(reader.number("concurrency", 1.0)),
         level,
-        _json_object(environment, "TRIOMESH_APP_PROBERS", required=False),
-        _json_object(environment, "TRIOMESH_PROMETHEUS_ANNOTATIONS", required=False),
+        _parsed(environment, "TRIOMESH_APP_PROBERS", parse_probers),
+        _parsed(environment, "TRIOMESH_PROMETHEUS_ANNOTATIONS", parse_app_metrics),
     )
 
 
@@ -199,6 +202,13 @@ def _text(environment: Mapping[str, str], name: str, default: str | None) -> str
     if value is None:
         raise BadEnvironment(f"{name} is not set (the injector sets it from the downward API)")
     return value
+
+
+def _parsed(environment: Mapping[str, str], name: str, parse: Callable[[str], Parsed]) -> Parsed:
+    try:
+        return parse(environment.get(name, ""))
+    except ValueError as exc:
+        raise BadEnvironment(f"{name}: {exc}") from exc
 
 
 def _json_object(environment: Mapping[str, str], name: str, required: bool) -> dict[str, Any]:

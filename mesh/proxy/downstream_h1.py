@@ -113,6 +113,7 @@ class Downstream:
         """Until the connection is over. Args: first: bytes already read. Closes: nothing; the caller does."""
         if first:
             self.parser.feed(first)
+        self.proxy.downstreams.add(self)
         try:
             while True:
                 with trio.CancelScope() as scope:
@@ -122,9 +123,16 @@ class Downstream:
                 if not await self._after_expiry():
                     return
         finally:
+            self.proxy.downstreams.discard(self)
             self.idle.close()
             self.timeout.close()
             self.overall.close()
+
+    def close_if_idle(self) -> None:
+        """End the connection unless a request is going on, and after it if one is."""
+        self.must_close = True
+        if self.record is None and self.parser.is_idle:
+            self._expire(Expired.IDLE)
 
     async def answer(self, record: Record, reply: LocalReply, keep: bool) -> bool:
         """Send an answer of our own. Returns: the connection can serve another request."""

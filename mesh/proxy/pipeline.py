@@ -17,6 +17,7 @@ from mesh.model.listener import Direction, FilterChain, TcpProxy
 from mesh.model.snapshot import Snapshot
 from mesh.proxy.clusters import ClusterRuntime
 from mesh.proxy.deadlines import Deadlines
+from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.drain import Drain
 from mesh.proxy.intercept import Listeners
 from mesh.proxy.mirror import Mirrors
@@ -54,6 +55,7 @@ class Proxy:
         self.crashes = 0
         self.listeners = Listeners(self)
         self.mirrors = Mirrors(self)
+        self.downstreams: set[Downstream] = set()
         self._upstreams: trio.Nursery | None = None
         self._resolvers: dict[ClusterRuntime, trio.CancelScope] = {}
 
@@ -89,6 +91,12 @@ class Proxy:
         problems = dict(self.current.problems)
         problems.update(self.listeners.update(self.current.listeners))
         return problems
+
+    def close_idle_inbound(self) -> None:
+        """For the end of a drain: keep-alive connections of others that carry no request now."""
+        for down in tuple(self.downstreams):
+            if not down.terminal.is_outbound:
+                down.close_if_idle()
 
     def count_protocol_error(self, _terminal: HttpTerminal) -> None:
         self.protocol_errors += 1

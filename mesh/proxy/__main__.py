@@ -1,0 +1,5 @@
+import sys
+
+from mesh.proxy.main import main
+
+sys.exit(main())

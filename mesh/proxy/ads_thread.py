@@ -1,0 +1,136 @@
+"""ADS thread: the one gRPC stream to the control plane, in a thread, because grpcio knows no trio.
+
+`AdsClient` decides; this shell moves its bytes, publishes snapshots on the trio thread, and reconnects for ever with a
+jittered, growing pause. A control plane that is gone changes nothing about what is served.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import trio
+
+from mesh.model.addr import Address
+from mesh.xds.ads_client import AdsClient, Update
+from mesh.xds.error import ProtocolError
+
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE_SECONDS = 0.2
+_MAX_PAUSE_SECONDS = 15.0
+# Envoy's initial_fetch_timeout: after this a proxy starts with what it has.
+_INITIAL_FETCH_SECONDS = 15.0
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.max_receive_message_length", 256 << 20),
+    ("grpc.enable_http_proxy", 0),
+    # Reconnecting is this module's business: one attempt per call, not gRPC's own two-minute back-off in between.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+class AdsThread:
+    """Concurrency: `start` and `close` from the trio thread; `publish` is called there, too.
+
+    connected: a stream is open and has answered. streams: how many were opened.
+    """
+
+    def __init__(self, client: AdsClient, address: Address, publish: Callable[[Update], None]) -> None:
+        self._client = client
+        self._target = str(address)
+        self._publish = publish
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ads", daemon=True)
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._call: Any = None
+        self.connected = False
+        self.streams = 0
+
+    def start(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask the thread to end; it is a daemon and need not be joined."""
+        self._closing.set()
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+    def _run(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._closing.is_set():
+            answered = False
+            try:
+                answered = self._stream()
+            except trio.RunFinishedError:
+                return
+            except Exception:
+                # The thread's boundary: a bug in one response must not end the proxy's updates for ever.
+                _log.exception("ADS stream to %s", self._target)
+            self.connected = False
+            pause = _FIRST_PAUSE_SECONDS if answered else min(pause * 2, _MAX_PAUSE_SECONDS)
+            self._closing.wait(pause * random.uniform(0.5, 1.5))
+
+    def _stream(self) -> bool:
+        # One stream to its end. Returns: whether it ever answered.
+        outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        answered = False
+        self.streams += 1
+        with grpc.insecure_channel(self._target, _OPTIONS) as channel:
+            # Bytes both ways: no (de)serializer.
+            method = channel.stream_stream(self._client.method, None, None)  # type: ignore[arg-type]
+            call: Any = method(iter(outgoing.get, None))
+            self._call = call
+            timer = threading.Timer(_INITIAL_FETCH_SECONDS, self._give_up, (outgoing,))
+            timer.daemon = True
+            try:
+                with self._lock:
+                    for request in self._client.on_open():
+                        outgoing.put(request)
+                    if not self._client.complete:
+                        timer.start()
+                for data in call:
+                    answered = self.connected = True
+                    with self._lock:
+                        self._handle(self._client.on_response(data), outgoing)
+            except grpc.RpcError as exc:
+                if not self._closing.is_set():
+                    _log.warning("ADS stream to %s ended: %s", self._target, _reason(exc))
+            except ProtocolError as exc:
+                _log.error("ADS stream to %s: %s", self._target, exc)
+                call.cancel()
+            finally:
+                timer.cancel()
+                outgoing.put(None)
+                self._call = None
+        return answered
+
+    def _give_up(self, outgoing: queue.SimpleQueue[bytes | None]) -> None:
+        with self._lock:
+            if not self._client.complete:
+                missing = sorted(f"{kind.label} {name}" for kind, name in self._client.missing)
+                _log.warning("going on without %s", ", ".join(missing) or "an answer")
+                self._handle(self._client.give_up_waiting(), outgoing)
+
+    def _handle(self, update: Update, outgoing: queue.SimpleQueue[bytes | None]) -> None:
+        for error in update.rejected:
+            _log.error("rejected %s", error)
+        if update.snapshot is not None or update.complete:
+            trio.from_thread.run_sync(self._publish, update, trio_token=self._token)
+        # ACKed only now: "accepted" means that it is in use.
+        for request in update.requests:
+            outgoing.put(request)
+
+
+def _reason(error: grpc.RpcError) -> str:
+    return f"{error.code().name}: {error.details()}" if isinstance(error, grpc.Call) else str(error)
