@@ -1,0 +1,5 @@
+"""`python -m mesh.sandbox.apiserver`."""
+
+from mesh.sandbox.apiserver.main import main
+
+main()

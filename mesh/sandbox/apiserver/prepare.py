@@ -1,0 +1,85 @@
+"""Preparation: between what a client sent and what is stored. Sync; changes the new object in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mesh.sandbox.apiserver import crd, defaults, services, status, validation
+from mesh.sandbox.apiserver.cluster import Call, Cluster
+from mesh.sandbox.apiserver.schema import structural
+from mesh.sandbox.apiserver.schema.definitions import TYPE_META, resolve
+from mesh.sandbox.apiserver.storage import Key
+
+Obj = dict[str, Any]
+
+
+def normalise(new: Obj, old: Obj | None, call: Call) -> None:
+    """Fill in defaults and what this kind's strategy decides. May be repeated (after webhooks)."""
+    resource = call.resource
+    if resource.custom:
+        structural.fill(new, resource.schema)
+        return
+    structural.drop_nulls(new, resource.schema)
+    if resource.key == "secrets":
+        _string_data(new)
+    if resource.key == "namespaces" and old is not None and call.target.subresource != "finalize":
+        # Only /finalize and the namespace's deletion change these.
+        new.setdefault("spec", {})["finalizers"] = old.get("spec", {}).get("finalizers", [])
+        if not new["spec"]["finalizers"]:
+            new["spec"].pop("finalizers")
+    defaults.fill(new, resource.key)
+    if resource.key == "services":
+        services.carry_over(new, old)
+    if resource.key == "customresourcedefinitions.apiextensions.k8s.io":
+        crd.finish(new, old, call.target.subresource)
+
+
+def _string_data(secret: Obj) -> None:
+    import base64
+
+    for name, text in (secret.pop("stringData", None) or {}).items():
+        secret.setdefault("data", {})[name] = base64.b64encode(text.encode()).decode()
+
+
+def validate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
+    """Raises: ApiError 422: everything that is wrong with `new`."""
+    resource = call.resource
+    causes = validation.metadata(new, old, resource)
+    if resource.custom:
+        causes += structural.check(new, {**resolve(resource.schema), "properties": {**resolve(resource.schema).get("properties", {}), **TYPE_META}}, "")
+        more, warnings = crd.evaluate_rules(new, old, resource)
+        causes += more if not causes else []
+        call.warnings += [w for w in warnings if w not in call.warnings]
+    else:
+        causes += structural.check({k: v for k, v in new.items() if k != "metadata"}, resource.schema, "")
+        if not causes:
+            causes += validation.check(new, old, resource, call.target.subresource)
+        if not causes and resource.key == "customresourcedefinitions.apiextensions.k8s.io":
+            causes += crd.check(new, old)
+    if causes:
+        raise status.invalid(resource.group, resource.kind, new["metadata"].get("name", ""), causes)
+
+
+def check_namespace(cluster: Cluster, call: Call) -> None:
+    """NamespaceLifecycle. Raises: ApiError 404 or 403: the namespace does not exist or is ending."""
+    if not call.resource.namespaced:
+        return
+    namespace = cluster.store.head(Key("namespaces", "", call.target.namespace))
+    if namespace is None:
+        raise status.not_found("", "namespaces", call.target.namespace)
+    if namespace.obj["metadata"].get("deletionTimestamp"):
+        where = call.target.namespace
+        error = status.forbidden(
+            f"{status.qualified(call.resource.group, call.resource.plural)} is forbidden: unable to create new content in namespace {where} because it is being terminated",
+            call.resource.group, call.resource.plural)  # fmt: skip
+        error.causes = (status.Cause("NamespaceTerminating", "metadata.namespace", f"namespace {where} is being terminated"),)
+        raise error
+
+
+def allocate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
+    """Cluster IPs and node ports, against the newest state and in the same breath as the put. Raises: ApiError 422."""
+    if call.resource.key == "services" and not call.target.subresource:
+        others = [stored.obj for key, stored in cluster.store.head_items("services") if key != Key("services", call.target.namespace, new["metadata"]["name"])]
+        causes = services.allocate(new, others, cluster.rng)
+        if causes:
+            raise status.invalid("", "Service", new["metadata"]["name"], causes)

@@ -1,0 +1,186 @@
+"""Admission webhooks: which are to be asked, with what, and what their answer means. Pure.
+
+Source: "Dynamic Admission Control"; admissionregistration.k8s.io/v1, admission.k8s.io/v1.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from mesh.sandbox.apiserver import status
+from mesh.sandbox.apiserver.jsonpatch import PatchError, apply_json_patch
+from mesh.sandbox.apiserver.registry import Resource
+from mesh.sandbox.apiserver.selectors import match_selector
+
+if TYPE_CHECKING:
+    from mesh.sandbox.apiserver.cluster import Call
+
+Obj = dict[str, Any]
+
+IMMUTABLE_META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+class Operation(Enum):
+    """What is being done, as rules name it."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+    CONNECT = "CONNECT"
+
+
+class HookError(Exception):
+    """A webhook could not be called, or its answer makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One webhook of one configuration."""
+
+    configuration: str
+    name: str
+    client: Mapping[str, Any]
+    timeout_seconds: float
+    ignores_failure: bool
+    side_effects: str
+    reinvoke: bool
+    conditions: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A webhook's answer, read."""
+
+    allowed: bool
+    patch: tuple[Any, ...] = ()
+    warnings: tuple[str, ...] = ()
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+def select(configurations: Iterable[Obj], call: Call, operation: Operation, new: Obj | None, old: Obj | None, namespace_labels: Mapping[str, str] | None) -> list[Hook]:
+    """The hooks that apply, ordered by configuration name and position.
+
+    namespace_labels: None for cluster-wide objects other than Namespaces, which every namespaceSelector matches.
+    """
+    found = []
+    for configuration in sorted(configurations, key=lambda c: str(c["metadata"]["name"])):
+        for hook in configuration.get("webhooks") or ():
+            if not any(rule_matches(rule, call.resource, call.target.subresource, operation) for rule in hook.get("rules") or ()):
+                continue
+            if namespace_labels is not None and not match_selector(hook.get("namespaceSelector") or {}, namespace_labels):
+                continue
+            if not _object_matches(hook.get("objectSelector") or {}, new, old):
+                continue
+            found.append(Hook(
+                configuration["metadata"]["name"], hook["name"], hook["clientConfig"], float(hook.get("timeoutSeconds", 10)), hook.get("failurePolicy") == "Ignore",
+                hook.get("sideEffects", ""), hook.get("reinvocationPolicy") == "IfNeeded", tuple(hook.get("matchConditions") or ())))  # fmt: skip
+    return found
+
+
+def _object_matches(selector: Mapping[str, Any], new: Obj | None, old: Obj | None) -> bool:
+    if not selector:
+        return True
+    return any(match_selector(selector, obj["metadata"].get("labels") or {}) for obj in (new, old) if obj is not None)
+
+
+def rule_matches(rule: Mapping[str, Any], resource: Resource, subresource: str, operation: Operation) -> bool:
+    """Whether a RuleWithOperations covers the request."""
+    if not {"*", operation.value} & set(rule.get("operations") or ()):
+        return False
+    if not {"*", resource.group} & set(rule.get("apiGroups") or ()) or not {"*", resource.version} & set(rule.get("apiVersions") or ()):
+        return False
+    if rule.get("scope", "*") not in ("*", "Namespaced" if resource.namespaced else "Cluster"):
+        return False
+    wanted = {f"{resource.plural}/{subresource}", f"{resource.plural}/*", f"*/{subresource}", "*/*"} if subresource else {resource.plural, "*", "*/*"}
+    return bool(wanted & set(rule.get("resources") or ()))
+
+
+def review(call: Call, hook: Hook, operation: Operation, new: Obj | None, old: Obj | None) -> Obj:
+    """The AdmissionReview to send."""
+    resource = call.resource
+    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    where = {"group": resource.group, "version": resource.version, "resource": resource.plural}
+    options = {Operation.CREATE: "CreateOptions", Operation.UPDATE: "UpdateOptions", Operation.DELETE: "DeleteOptions"}.get(operation, "")
+    request: Obj = {
+        "uid": str(uuid.uuid4()), "kind": kind, "resource": where, "requestKind": kind, "requestResource": where, "operation": operation.value,
+        "userInfo": call.user.info(), "object": new, "oldObject": old, "dryRun": call.dry_run,
+        "options": {"apiVersion": "meta.k8s.io/v1", "kind": options} if options else None,
+    }  # fmt: skip
+    if call.target.subresource:
+        request["subResource"] = request["requestSubResource"] = call.target.subresource
+    name = (new or old or {}).get("metadata", {}).get("name") or call.target.name
+    if name:
+        request["name"] = name
+    if call.target.namespace:
+        request["namespace"] = call.target.namespace
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+
+
+def read_answer(body: Any, sent: Obj, hook: Hook) -> Answer:
+    """Raises: HookError: not an answer to `sent`."""
+    if not isinstance(body, dict) or body.get("kind") != "AdmissionReview" or body.get("apiVersion") != "admission.k8s.io/v1":
+        found = f"{body.get('apiVersion')}, Kind={body.get('kind')}" if isinstance(body, dict) else type(body).__name__
+        raise HookError(f"expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got {found}")
+    response = body.get("response")
+    if not isinstance(response, dict):
+        raise HookError("webhook response is absent")
+    if response.get("uid") != sent["request"]["uid"]:
+        raise HookError(f"expected response.uid={sent['request']['uid']!r}, got {response.get('uid')!r}")
+    patch: Any = ()
+    if response.get("patch") is not None:
+        if response.get("patchType") != "JSONPatch":
+            raise HookError(f"unsupported response.patchType {response.get('patchType')!r}: only JSONPatch")
+        try:
+            patch = json.loads(base64.b64decode(response["patch"], validate=True))
+        except (binascii.Error, ValueError, TypeError) as exc:
+            raise HookError(f"response.patch is not base64 of JSON: {exc}") from exc
+        if not isinstance(patch, list):
+            raise HookError("response.patch is not a list of operations")
+    said = response.get("status") or {}
+    warnings = response.get("warnings") or ()
+    return Answer(bool(response.get("allowed")), tuple(patch), tuple(map(str, warnings)), int(said.get("code") or 0), str(said.get("reason") or ""), str(said.get("message") or ""))
+
+
+def refusal(hook: Hook, answer: Answer) -> status.ApiError:
+    """The error for a request that a webhook denied."""
+    said = f": {answer.message}" if answer.message else f" without explanation{f' ({answer.reason})' if answer.reason else ''}"
+    text = f'admission webhook "{hook.name}" denied the request{said}'
+    code = answer.code if 400 <= answer.code < 600 else 403
+    return status.ApiError(code, answer.reason or ("Forbidden" if code == 403 else ""), text)
+
+
+def apply_patch(obj: Obj, answer: Answer, hook: Hook) -> Obj:
+    """The patched object. Raises: HookError: the patch does not apply, or touches what nobody may change."""
+    try:
+        patched = apply_json_patch(obj, list(answer.patch))
+    except PatchError as exc:
+        raise HookError(f"its patch does not apply: {exc}") from exc
+    if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
+        raise HookError("its patch leaves no object")
+    for name in ("apiVersion", "kind"):
+        if patched.get(name) != obj[name]:
+            raise HookError(f"its patch changes {name}")
+    for name in IMMUTABLE_META:
+        if patched["metadata"].get(name) != obj["metadata"].get(name):
+            raise HookError(f"its patch changes metadata.{name}")
+    return patched
+
+
+def unmet_condition(hook: Hook, call: Call, operation: Operation, new: Obj | None, old: Obj | None) -> bool:
+    """Whether a matchCondition is false, so that the hook is not to be asked. Raises: ApiError 500 or ignores, by failurePolicy."""
+    if not hook.conditions:
+        return False
+    names = ", ".join(str(c.get("name")) for c in hook.conditions)
+    if hook.ignores_failure:
+        call.warnings.append(f'webhook "{hook.name}" skipped: matchConditions ({names}) need CEL, which is not installed')
+        return True
+    raise status.internal(f'webhook "{hook.name}": matchConditions ({names}) need CEL, which is not installed')
