@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from mesh.proxy.introspect import certificates, cluster_families, clusters_json, clusters_text, listeners_json, listeners_text
+from mesh.proxy.introspect import (
+    certificates,
+    cluster_families,
+    clusters_json,
+    clusters_text,
+    listeners_json,
+    listeners_text,
+)
 from mesh.proxy.local_http import Answer, Request, as_json, method_not_allowed, text
 from mesh.proxy.observe.metrics import OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, number
 from mesh.xds.dump import config_dump

@@ -11,17 +11,12 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1 import trace_pb2
 
 from mesh.proxy.observe.clock import WALL
+from mesh.proxy.observe.otlp_wire import decode_rejected, encode_request
 from mesh.proxy.observe.span import Span
 
 logger = logging.getLogger(__name__)
@@ -48,7 +43,7 @@ _RETRYABLE = frozenset(
 )
 
 
-Send = Callable[..., ExportTraceServiceResponse]
+Send = Callable[..., bytes]
 
 
 class OtlpExporter:
@@ -106,16 +101,18 @@ class OtlpExporter:
     def _run(self) -> None:
         options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", int(_MAX_PAUSE_SECONDS * 1000))]
         with grpc.insecure_channel(self._target, options=options) as channel:
-            send = channel.unary_unary(
-                METHOD,
-                request_serializer=ExportTraceServiceRequest.SerializeToString,
-                response_deserializer=ExportTraceServiceResponse.FromString,
-            )
+            send = channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None)
             while self._wait_for_batch():
                 count = min(len(self._queue), self._batch)
                 batch = [self._queue[index] for index in range(count)]
-                if self._deliver(send, encode(batch, self._resource), count):
-                    WALL.adjust()
+                try:
+                    if self._deliver(send, encode_request(batch, self._resource), count):
+                        WALL.adjust()
+                except Exception:
+                    # The thread's boundary: one batch that cannot be sent must not be the last one ever tried.
+                    logger.exception("spans: a batch of %s is lost", count)
+                    self._forget(count)
+                    self.dropped += count
 
     def _wait_for_batch(self) -> bool:
         """False: nothing is left and the exporter is closed."""
@@ -127,7 +124,7 @@ class OtlpExporter:
                 )
             return bool(self._queue)
 
-    def _deliver(self, send: Send, request: ExportTraceServiceRequest, count: int) -> bool:
+    def _deliver(self, send: Send, request: bytes, count: int) -> bool:
         # The batch stays at the head of the queue until it is delivered or given up, so that the bound holds for all.
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -144,7 +141,7 @@ class OtlpExporter:
                     self._condition.wait_for(lambda: self._closing, timeout=pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
                 continue
-            rejected = response.partial_success.rejected_spans
+            rejected = decode_rejected(response)
             self._forget(count)
             self.dropped += rejected
             self.exported += count - rejected
@@ -153,43 +150,3 @@ class OtlpExporter:
     def _forget(self, count: int) -> None:
         for _ in range(count):
             self._queue.popleft()
-
-
-def encode(spans: Iterable[Span], resource: Sequence[tuple[str, str]] = ()) -> ExportTraceServiceRequest:
-    """One request, spans grouped by the service they belong to."""
-    request = ExportTraceServiceRequest()
-    scopes: dict[str, trace_pb2.ScopeSpans] = {}
-    for span in spans:
-        scope = scopes.get(span.service)
-        if scope is None:
-            group = request.resource_spans.add()
-            for key, value in (("service.name", span.service), *resource):
-                group.resource.attributes.append(_key_value(key, value))
-            scope = group.scope_spans.add()
-            scope.scope.name = "triomesh"
-            scopes[span.service] = scope
-        _fill(scope.spans.add(), span)
-    return request
-
-
-def _fill(message: trace_pb2.Span, span: Span) -> None:
-    message.trace_id = bytes.fromhex(span.trace_id.decode())
-    message.span_id = bytes.fromhex(span.span_id.decode())
-    if span.parent_id:
-        message.parent_span_id = bytes.fromhex(span.parent_id.decode())
-    message.trace_state = span.trace_state
-    message.name = span.name
-    message.kind = int(span.kind)  # type: ignore[assignment]
-    message.start_time_unix_nano = span.start_ns
-    message.end_time_unix_nano = max(span.end_ns, span.start_ns)
-    if span.is_error:
-        message.status.code = trace_pb2.Status.STATUS_CODE_ERROR
-    message.attributes.extend(_key_value(key, value) for key, value in span.attributes)
-
-
-def _key_value(key: str, value: str | int | bool) -> KeyValue:
-    if isinstance(value, bool):
-        return KeyValue(key=key, value=AnyValue(bool_value=value))
-    if isinstance(value, int):
-        return KeyValue(key=key, value=AnyValue(int_value=value))
-    return KeyValue(key=key, value=AnyValue(string_value=value))
