@@ -1,0 +1,5 @@
+"""`python -m mesh.control`."""
+
+from mesh.control.main import main
+
+main()

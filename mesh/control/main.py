@@ -1,0 +1,197 @@
+"""The control plane's process: builds everything, runs it on one asyncio loop, stops it on SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+
+from mesh.control.ads_server import AdsServer, Nack
+from mesh.control.holdoff import HoldOff, Limits
+from mesh.control.kube import kinds
+from mesh.control.kube.client import KubeClient, KubeError
+from mesh.control.kube.watch import Scope, Watchers
+from mesh.control.kube.world import WorldStore
+from mesh.control.mesh_config import CONFIG_MAP_NAME
+from mesh.control.metrics import MetricsRegistry
+from mesh.control.monitoring import application, serve_http
+from mesh.control.publisher import Publisher
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    kubeconfig: str
+    xds: str
+    monitoring: str
+    namespace: str
+    debounce_after: float
+    debounce_max: float
+    log_level: str
+
+
+def options(argv: list[str] | None = None) -> Options:
+    parser = argparse.ArgumentParser(prog="python -m mesh.control", description="Triomesh control plane.")
+    add = functools.partial(parser.add_argument)
+    add("--kubeconfig", default=os.environ.get("KUBECONFIG", ""), help="file; default: $KUBECONFIG, else in-cluster")
+    add("--xds", default="0.0.0.0:15010", metavar="HOST:PORT", help="plaintext ADS, default %(default)s; port 0 = any")
+    add("--monitoring", default="0.0.0.0:15014", metavar="HOST:PORT", help="metrics, ready, debug; default %(default)s")
+    add(
+        "--namespace",
+        default=os.environ.get("POD_NAMESPACE", "triomesh-system"),
+        help="system namespace: mesh config and root DestinationRules; default: $POD_NAMESPACE, else triomesh-system",
+    )
+    add("--debounce-after", type=float, default=0.1, metavar="SECONDS", help="quiet time before a build, default 0.1")
+    add("--debounce-max", type=float, default=10.0, metavar="SECONDS", help="longest wait for it, default 10")
+    add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    given = parser.parse_args(argv)
+    for name in ("xds", "monitoring"):
+        host, colon, port = getattr(given, name).rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:
+            parser.error(f"--{name} must be host:port, is {host}{colon}{port}")
+    return Options(
+        given.kubeconfig,
+        given.xds,
+        given.monitoring,
+        given.namespace,
+        given.debounce_after,
+        given.debounce_max,
+        given.log_level,
+    )
+
+
+async def run(settings: Options, stop: asyncio.Event) -> None:
+    """The whole control plane, until `stop` is set. Raises KubeError without a usable configuration."""
+    metrics, store, rng = MetricsRegistry(), WorldStore(), random.Random()
+    publisher = Publisher(store, metrics, settings.namespace)
+    nacks = Nacks()
+    client = await KubeClient.connect(settings.kubeconfig)
+    loop = Loop(publisher, store, metrics, Limits(settings.debounce_after, settings.debounce_max))
+    scopes = {
+        kinds.CONFIG_MAP: Scope(settings.namespace, {"fieldSelector": f"metadata.name={CONFIG_MAP_NAME}"}),
+        kinds.SECRET: Scope(query={"fieldSelector": "type=kubernetes.io/tls"}),
+    }
+    watchers = Watchers(client, store, loop.on_change, metrics, scopes, rng)
+    ads = AdsServer(publisher, metrics, nacks.note)
+    views = {"nacks": nacks.view}
+    app = application(publisher, metrics, lambda: publisher.ready, views)
+    listening = _listen(settings.monitoring)
+    print(f"monitoring {_name(listening)}", flush=True)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        xds_port = await ads.start(settings.xds)
+        print(f"xds {settings.xds.rpartition(':')[0]}:{xds_port}", flush=True)
+        tasks = [
+            asyncio.create_task(watchers.run(), name="watchers"),
+            asyncio.create_task(loop.run(watchers.synced), name="builds"),
+            asyncio.create_task(serve_http(app, listening, stop), name="monitoring"),
+        ]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        stop.set()
+        await ads.stop()
+        for task in tasks[:2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await client.close()
+
+
+class Loop:
+    """Turns changes of the store into builds, held off."""
+
+    def __init__(self, publisher: Publisher, store: WorldStore, metrics: MetricsRegistry, limits: Limits) -> None:
+        self._publisher = publisher
+        self._store = store
+        self._metrics = metrics
+        self._holdoff = HoldOff(limits)
+        self._changed = asyncio.Event()
+
+    def on_change(self) -> None:
+        """The store changed."""
+        pending = self._store.pending()
+        is_urgent = bool(pending) and (pending.endpoints_only or pending.has_deletion)
+        self._holdoff.note(time.monotonic(), is_urgent)
+        self._changed.set()
+
+    async def run(self, synced: asyncio.Event) -> None:
+        """Until cancelled. The first build waits for every first list."""
+        await synced.wait()
+        self._publisher.rebuild()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            deadline = self._holdoff.deadline
+            while deadline is not None and (wait := deadline - time.monotonic()) > 0:
+                # A later change may move the deadline either way.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), wait)
+                self._changed.clear()
+                deadline = self._holdoff.deadline
+            held = self._holdoff.take(time.monotonic())
+            if held is not None:
+                self._metrics.observe("pilot_debounce_time", held.waited)
+                self._publisher.rebuild()
+
+
+class Nacks:
+    """What proxies refused, by node and resource: the latest text of each."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[str, str, str], str] = {}
+
+    def note(self, nack: Nack) -> None:
+        _log.error("%s refuses %s %s: %s", nack.node.id, nack.kind.name, nack.resource or "(whole response)", nack.message)
+        self._latest[nack.node.id, nack.kind.name, nack.resource] = nack.message
+
+    def view(self) -> list[dict[str, str]]:
+        return [
+            {"node": node, "type": kind, "resource": resource, "message": message}
+            for (node, kind, resource), message in self._latest.items()
+        ]
+
+
+def _listen(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=128)
+
+
+def _name(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"{host}:{port}"
+
+
+async def _main(settings: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(settings, stop)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Exits 0 after SIGTERM, 1 with one line when it cannot start."""
+    settings = options(argv)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    try:
+        asyncio.run(_main(settings))
+    except (KubeError, OSError) as error:
+        print(f"mesh.control: {error}", file=sys.stderr)
+        sys.exit(1)
