@@ -136,7 +136,7 @@ class Cluster:
         self, method: str, path: str, query: Mapping[str, str], body: object = None,
         content_type: str = "application/json", *, stream: bool = False,
     ) -> Any:  # fmt: skip
-        request = self._api.param_serialize(
+        request = await self._api.param_serialize(
             method,
             path,
             query_params=list(query.items()),
@@ -145,7 +145,8 @@ class Cluster:
             auth_settings=["BearerToken"],
         )
         # A watch may be silent for its whole life and a little longer; anything else has ten seconds.
-        timeout = (10, _WATCH_SECONDS + 30) if stream else 10
+        quiet = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SECONDS + 30)
+        timeout = quiet if stream else aiohttp.ClientTimeout(total=10)
         try:
             return await self._api.call_api(*request, _request_timeout=timeout)
         except client.ApiException as exc:

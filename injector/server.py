@@ -114,6 +114,7 @@ class Injector:
         config.bind = [f"fd://{listener.detach()}"]
         config.graceful_timeout = 5.0
         config.accesslog = None
+        config.loglevel = "WARNING"
         # A review is answered within milliseconds; a client that says nothing is not worth a socket.
         config.keep_alive_timeout = 120.0
         await serve(web.app, config, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
@@ -157,9 +158,9 @@ class Injector:
 
     def _ready(self) -> str:
         """Why not ready; "" when ready."""
-        if self._settings is None:
-            return self._problem
-        return "" if "/api/v1/namespaces" in self._listed else "the namespaces have not been listed yet"
+        if len(self._listed) < 1 + len(self._texts):
+            return "namespaces and settings have not been listed yet"
+        return self._problem if self._settings is None else ""
 
     async def _answer_inputs(self, question: Question) -> tuple[Mapping[str, str], Settings]:
         """(labels of the namespace, settings). Raises: ApiFailed: not to be had; answered 503, failurePolicy decides."""
