@@ -71,8 +71,8 @@ class OutlierDetector:
         config, total = self._config, len(self.hosts)
         ejected = sum(1 for other in self.hosts if other.ejected)
         healthy_after = 100.0 * sum(1 for other in self.hosts if other.is_healthy and other is not host) / total
-        # Envoy: one host may always be ejected when the percentage is not 0; after that the share that is out,
-        # before this ejection, has to be below the limit.
+        # Envoy with always_eject_one_host (as it always was before that became a setting): the first host may be
+        # ejected whatever the percentage, if not 0; after that the share that is out has to stay within it.
         may_eject = ejected == 0 and config.max_ejection_percent > 0
         may_eject = may_eject or 100.0 * (ejected + 1) / total <= config.max_ejection_percent
         if not may_eject or healthy_after < config.min_health_percent:

@@ -76,9 +76,9 @@ class Collector:
         self.grpc_port = self._server.add_insecure_port(f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}")
         self._http = Config()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._sockets = [socket.create_server((host, port), family=family) for port in (query_port, otlp_http_port)]
-        self.query_port, self.otlp_http_port = (item.getsockname()[1] for item in self._sockets)
-        self._http.bind = [f"fd://{item.fileno()}" for item in self._sockets]
+        sockets = [socket.create_server((host, port), family=family) for port in (query_port, otlp_http_port)]
+        self.query_port, self.otlp_http_port = (item.getsockname()[1] for item in sockets)
+        self._http.bind = [f"fd://{item.detach()}" for item in sockets]  # Hypercorn owns and closes them
         self._http.accesslog = None
         self._http.errorlog = logging.getLogger("hypercorn.error")
 
@@ -96,8 +96,6 @@ class Collector:
                 task.cancel()
             await asyncio.gather(*tasks[1:], return_exceptions=True)
             await self._server.stop(grace=1.0)
-            for item in self._sockets:
-                item.close()
 
     async def _deliver(self, request: Any) -> int:
         rejected = self.store.add(request)

@@ -17,23 +17,28 @@ if TYPE_CHECKING:
 class WallClock:
     """Maps seconds on the proxy's monotonic clock to seconds since the epoch."""
 
-    __slots__ = ("_monotonic", "_second", "_second_text", "_wall", "offset")
+    __slots__ = ("_second", "_second_text", "_shift", "_ticks", "_wall", "offset")
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
-        self._monotonic = monotonic
+    def __init__(self, ticks: Callable[[], float] = time.perf_counter, wall: Callable[[], float] = time.time) -> None:
+        """Args: ticks: a clock that any thread may read and that runs like the records' one."""
+        self._ticks = ticks
         self._wall = wall
+        self._shift = 0.0
         self._second = -1
         self._second_text = ""
         self.offset = 0.0
         self.adjust()
 
     def adjust(self) -> None:
-        """Take the offset anew."""
-        self.offset = self._wall() - self._monotonic()
+        """Take the offset anew. Concurrency: any thread."""
+        self.offset = self._wall() - (self._ticks() + self._shift)
 
     def use(self, monotonic: Callable[[], float]) -> None:
-        """Switch to the clock that records are stamped with (trio's, once it runs)."""
-        self._monotonic = monotonic
+        """Records are stamped by this clock from now on: trio's, which only its own thread may read.
+
+        It is read once, here: both it and `ticks` count CLOCK_MONOTONIC's seconds, from different starts.
+        """
+        self._shift = monotonic() - self._ticks()
         self.adjust()
 
     def epoch(self, moment: float) -> float:
