@@ -5,6 +5,7 @@ cdef extern from "sys/socket.h" nogil:
     ssize_t c_send "send" (int fd, const void* buffer, size_t size, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
+    int MSG_PEEK
 
 cdef extern from "errno.h" nogil:
     int errno

@@ -3,6 +3,8 @@ cimport cython
 cpdef object try_recv(int fd, Py_ssize_t max_bytes)
 cpdef Py_ssize_t try_send(int fd, bytes data, Py_ssize_t offset=*) except -2
 
+cpdef bint is_quiet(int fd) noexcept
+
 @cython.final
 cdef class Sock:
     cdef readonly int fd

@@ -20,6 +20,7 @@ if cython.compiled:
         EINTR,
         MSG_DONTWAIT,
         MSG_NOSIGNAL,
+        MSG_PEEK,
         PyErr_SetFromErrno,
         c_recv,
         c_send,
@@ -90,6 +91,29 @@ def try_send(fd: cython.int, data: bytes, offset: cython.Py_ssize_t = 0) -> int:
         return -1
     finally:
         borrowed.detach()
+
+
+def is_quiet(fd: cython.int) -> bool:
+    """Whether nothing has arrived: no byte, no end of the stream, no error. For idle pooled connections.
+
+    False for a descriptor that is not a socket (any more), too.
+    """
+    if cython.compiled:
+        byte: cython.char
+        return c_recv(fd, cython.address(byte), 1, MSG_DONTWAIT | MSG_PEEK) < 0 and errno == EAGAIN
+    try:
+        borrowed = _borrow(fd)
+    except OSError:
+        return False
+    try:
+        borrowed.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        borrowed.detach()
+    return False
 
 
 class Sock:

@@ -77,6 +77,18 @@ def test_a_reset_is_reported(sock: Any) -> None:
                 sock.try_recv(accepted.fileno(), 10)
 
 
+def test_quiet_until_anything_arrives(sock: Any, pair: Pair) -> None:
+    left, right = pair
+    assert sock.is_quiet(left.fileno())
+    right.send(b"a")
+    assert not sock.is_quiet(left.fileno())
+    assert left.recv(10) == b"a"
+    assert sock.is_quiet(left.fileno())
+    right.close()
+    assert not sock.is_quiet(left.fileno())
+    assert not sock.is_quiet(2**20)
+
+
 def test_short_read_skips_the_next_until_an_edge(sock: Any, pair: Pair) -> None:
     left, right = pair
     reader = sock.Sock(left.fileno())
