@@ -99,7 +99,7 @@ def is_quiet(fd: cython.int) -> bool:
     False for a descriptor that is not a socket (any more), too.
     """
     if cython.compiled:
-        byte: cython.char
+        byte: cython.char = 0
         return c_recv(fd, cython.address(byte), 1, MSG_DONTWAIT | MSG_PEEK) < 0 and errno == EAGAIN
     try:
         borrowed = _borrow(fd)
