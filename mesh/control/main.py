@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 
 from mesh.control.ads_server import AdsServer, Nack
+from mesh.control.blame import Refusals
 from mesh.control.holdoff import HoldOff, Limits
 from mesh.control.kube import kinds
 from mesh.control.kube.client import KubeClient, KubeError
@@ -25,6 +26,7 @@ from mesh.control.mesh_config import CONFIG_MAP_NAME
 from mesh.control.metrics import MetricsRegistry
 from mesh.control.monitoring import application, serve_http
 from mesh.control.publisher import Publisher
+from mesh.control.status_writer import StatusWriter
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Options:
     xds: str
     monitoring: str
     namespace: str
+    identity: str
     debounce_after: float
     debounce_max: float
     log_level: str
@@ -53,6 +56,11 @@ def options(argv: list[str] | None = None) -> Options:
         default=os.environ.get("POD_NAMESPACE", "triomesh-system"),
         help="system namespace: mesh config and root DestinationRules; default: $POD_NAMESPACE, else triomesh-system",
     )
+    add(
+        "--identity",
+        default=os.environ.get("POD_NAME", "") or f"{socket.gethostname()}-{os.getpid()}",
+        help="name in the status leader's Lease; default: $POD_NAME, else host and process id",
+    )
     add("--debounce-after", type=float, default=0.1, metavar="SECONDS", help="quiet time before a build, default 0.1")
     add("--debounce-max", type=float, default=10.0, metavar="SECONDS", help="longest wait for it, default 10")
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
@@ -66,6 +74,7 @@ def options(argv: list[str] | None = None) -> Options:
         given.xds,
         given.monitoring,
         given.namespace,
+        given.identity,
         given.debounce_after,
         given.debounce_max,
         given.log_level,
@@ -76,7 +85,7 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
     """The whole control plane, until `stop` is set. Raises KubeError without a usable configuration."""
     metrics, store, rng = MetricsRegistry(), WorldStore(), random.Random()
     publisher = Publisher(store, metrics, settings.namespace)
-    nacks = Nacks()
+    refusals = Refusals()
     client = await KubeClient.connect(settings.kubeconfig)
     loop = Loop(publisher, store, metrics, Limits(settings.debounce_after, settings.debounce_max))
     scopes = {
@@ -84,8 +93,28 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
         kinds.SECRET: Scope(query={"fieldSelector": "type=kubernetes.io/tls"}),
     }
     watchers = Watchers(client, store, loop.on_change, metrics, scopes, rng)
-    ads = AdsServer(publisher, metrics, nacks.note)
-    views = {"nacks": nacks.view}
+    writer = StatusWriter(
+        client,
+        store,
+        publisher,
+        metrics,
+        watchers.versions,
+        lambda: refusals.of_objects(publisher.graph.world) if publisher.graph is not None else {},
+        settings.namespace,
+        settings.identity,
+    )
+    publisher.subscribe(writer.wake)
+
+    def on_nack(nack: Nack) -> None:
+        _log.error("%s refuses %s %s: %s", nack.node.id, nack.kind.name, nack.resource or "(a response)", nack.message)
+        if publisher.graph is not None:
+            snapshot = publisher.snapshot_for(nack.node)
+            kind, world = nack.kind.name, publisher.graph.world
+            refusals.note(world, snapshot, nack.node.id, kind, nack.resource, nack.message)
+            writer.wake()
+
+    ads = AdsServer(publisher, metrics, on_nack)
+    views = {"nacks": refusals.view}
     app = application(publisher, metrics, lambda: publisher.ready, views)
     listening = _listen(settings.monitoring)
     print(f"monitoring {_name(listening)}", flush=True)
@@ -96,6 +125,7 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
         tasks = [
             asyncio.create_task(watchers.run(), name="watchers"),
             asyncio.create_task(loop.run(watchers.synced), name="builds"),
+            asyncio.create_task(writer.run(), name="status"),
             asyncio.create_task(serve_http(app, listening, stop), name="monitoring"),
         ]
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -105,7 +135,7 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
     finally:
         stop.set()
         await ads.stop()
-        for task in tasks[:2]:
+        for task in tasks[:3]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()
@@ -146,23 +176,6 @@ class Loop:
             if held is not None:
                 self._metrics.observe("pilot_debounce_time", held.waited)
                 self._publisher.rebuild()
-
-
-class Nacks:
-    """What proxies refused, by node and resource: the latest text of each."""
-
-    def __init__(self) -> None:
-        self._latest: dict[tuple[str, str, str], str] = {}
-
-    def note(self, nack: Nack) -> None:
-        _log.error("%s refuses %s %s: %s", nack.node.id, nack.kind.name, nack.resource or "(whole response)", nack.message)
-        self._latest[nack.node.id, nack.kind.name, nack.resource] = nack.message
-
-    def view(self) -> list[dict[str, str]]:
-        return [
-            {"node": node, "type": kind, "resource": resource, "message": message}
-            for (node, kind, resource), message in self._latest.items()
-        ]
 
 
 def _listen(address: str) -> socket.socket:

@@ -145,7 +145,7 @@ class WorldStore:
         if old == parsed:
             return False
         self._parts[kind][meta.key] = parsed
-        self._changed.add(kind)
+        self._mark(kind)
         if meta.is_deleting:
             self._has_deletion = True
         return True
@@ -157,7 +157,7 @@ class WorldStore:
             return False
         self._status.pop(old.meta.ref, None)
         self._versions.pop(old.meta.ref, None)
-        self._changed.add(kind)
+        self._mark(kind)
         self._has_deletion = True
         return True
 
@@ -193,6 +193,11 @@ class WorldStore:
 
     def count(self, kind: Kind) -> int:
         return len(self._parts[kind])
+
+    def _mark(self, kind: Kind) -> None:
+        # CRDs tell the watchers what is served; no configuration depends on them.
+        if kind is not kinds.CRD:
+            self._changed.add(kind)
 
     def _remember_status(self, kind: Kind, item: Mapping[str, Any], parsed: Parsed) -> None:
         if kind.group in (istio.GROUP, gateway_api.GROUP):
