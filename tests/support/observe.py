@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from mesh.codec.h1 import RequestHead, RequestParser
 from mesh.model.addr import Address
 from mesh.model.cluster import Cluster, Discovery, LbPolicy, ServiceRef
-from mesh.model.endpoint import Endpoint, Locality, LocalityEndpoints, LoadAssignment, Workload
+from mesh.model.endpoint import Endpoint, LoadAssignment, Locality, LocalityEndpoints, Workload
 from mesh.proxy.balance.host import Host
 from mesh.proxy.observe.record import Connection, Record
 

@@ -1,0 +1,241 @@
+import random
+from dataclasses import replace
+
+import pytest
+
+from mesh.model.match import HeaderMatch, PathKind, PathMatch, QueryMatch, RouteMatch, StringKind, StringMatch
+from mesh.model.origin import Origin
+from mesh.model.route import (
+    DirectResponse,
+    Fault,
+    FaultDelay,
+    ForwardAction,
+    FullRewrite,
+    HeaderMutation,
+    Mirror,
+    NonForwarding,
+    RedirectAction,
+    RetryPolicy,
+    Route,
+    RouteActionKind,
+    RouteConfig,
+    VirtualHost,
+    WeightedCluster,
+)
+from mesh.proxy.match import CompileError
+from mesh.proxy.route import ActionKind, CompiledRoute, RouteTable, Verdict
+from tests.support.observe import head, record
+
+PLAIN = ForwardAction((WeightedCluster("v1"),))
+
+
+def route(match: RouteMatch | None = None, action: RouteActionKind = PLAIN, name: str = "", **fields: object) -> Route:
+    return Route(match or RouteMatch(), action, name, **fields)  # type: ignore[arg-type]
+
+
+def table(*routes: Route, domains: tuple[str, ...] = ("*",)) -> RouteTable:
+    return RouteTable(RouteConfig("9080", (VirtualHost("all", domains, routes),)))
+
+
+def only(item: Route) -> CompiledRoute:
+    found = table(item).find(head())
+    assert found is not None
+    return found
+
+
+def hosts_table(*domains: str, ignore_port: bool = False) -> RouteTable:
+    hosts = tuple(VirtualHost(domain, (domain,), (route(name=domain),)) for domain in domains)
+    return RouteTable(RouteConfig("r", hosts, ignore_port_in_host=ignore_port))
+
+
+def chosen(routes: RouteTable, host: str) -> str | None:
+    found = routes.find(head("GET", "/", host))
+    return found.name if found is not None else None
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("foo.bar.com", "foo.bar.com"),
+        ("FOO.bar.COM", "foo.bar.com"),
+        ("x.bar.com", "*.bar.com"),
+        ("x-bar.com", "*-bar.com"),
+        ("x.y.com", "*.com"),
+        (".com", None),
+        ("foo.net", "foo.*"),
+        ("foo.bar.net", "foo.bar.*"),
+        ("other", None),
+    ],
+)
+def test_hosts_are_found_in_envoys_order(host: str, expected: str | None) -> None:
+    routes = hosts_table("*.com", "*.bar.com", "*-bar.com", "foo.*", "foo.bar.*", "foo.bar.com")
+    assert chosen(routes, host) == expected
+
+
+def test_the_catch_all_comes_last() -> None:
+    routes = hosts_table("*", "a.com")
+    assert [chosen(routes, "a.com"), chosen(routes, "b.com"), chosen(routes, "a.com:80")] == ["a.com", "*", "*"]
+
+
+def test_ports_are_part_of_the_name_unless_told_otherwise() -> None:
+    assert chosen(hosts_table("reviews:9080"), "reviews:9080") == "reviews:9080"
+    assert chosen(hosts_table("reviews"), "reviews:9080") is None
+    assert chosen(hosts_table("reviews", ignore_port=True), "reviews:9080") == "reviews"
+    assert chosen(hosts_table("[::1]", ignore_port=True), "[::1]:9080") == "[::1]"
+
+
+def test_many_invented_hosts_do_not_fill_the_memory() -> None:
+    routes = hosts_table("*")
+    for number in range(5_000):
+        routes.find(head("GET", "/", f"h{number}"))
+    assert len(routes._cache) <= 1024
+
+
+def test_a_domain_belongs_to_one_virtual_host() -> None:
+    for domains in (("a.com", "A.com"), ("*", "*"), ("*.a", "*.a")):
+        hosts = tuple(VirtualHost(f"v{number}", (domain,), ()) for number, domain in enumerate(domains))
+        with pytest.raises(CompileError, match="is in two virtual hosts"):
+            RouteTable(RouteConfig("r", hosts))
+
+
+def test_the_first_route_that_matches_wins() -> None:
+    jason = RouteMatch(headers=(HeaderMatch("end-user", StringMatch(StringKind.EXACT, "jason")),))
+    routes = table(route(jason, name="v2"), route(name="v1"))
+    names = [found.name for item in ({"end_user": "jason"}, {}) if (found := routes.find(head("GET", "/", "h", **item)))]
+    assert names == ["v2", "v1"]
+
+
+def test_no_route_matches() -> None:
+    assert table(route(RouteMatch(PathMatch(PathKind.EXACT, "/a")))).find(head("GET", "/b")) is None
+
+
+def test_all_predicates_have_to_hold() -> None:
+    match = RouteMatch(
+        PathMatch(PathKind.PREFIX, "/a"),
+        (HeaderMatch(":method", StringMatch(StringKind.EXACT, "GET")),),
+        (QueryMatch("q", StringMatch(StringKind.EXACT, "1")),),
+    )
+    routes = table(route(match))
+    tried = [("GET", "/a?q=1"), ("POST", "/a?q=1"), ("GET", "/a?q=2"), ("GET", "/b?q=1")]
+    assert [routes.find(head(*item)) is not None for item in tried] == [True, False, False, False]
+
+
+def test_the_order_holds_in_an_indexed_table() -> None:
+    exact = [route(RouteMatch(PathMatch(PathKind.EXACT, f"/e{number}")), name=f"e{number}") for number in range(20)]
+    early = route(RouteMatch(PathMatch(PathKind.PREFIX, "/e1")), name="prefix")
+    regex = route(RouteMatch(PathMatch(PathKind.REGEX, "/e[0-9]+")), name="regex")
+    routes = table(*exact[:10], early, *exact[10:], regex, route(name="rest"))
+    found = [routes.find(head("GET", path)) for path in ("/e1", "/e12", "/e99", "/f")]
+    assert [item.name for item in found if item is not None] == ["e1", "prefix", "regex", "rest"]
+
+
+def test_a_single_share_needs_no_draw() -> None:
+    def no_rng() -> float:
+        raise AssertionError("drawn")
+
+    assert only(route()).pick(no_rng).cluster == "v1"
+
+
+def test_shares_follow_their_weights() -> None:
+    item = only(route(action=ForwardAction((WeightedCluster("v1", 90), WeightedCluster("none", 0), WeightedCluster("v2", 10)))))
+    assert [item.pick(lambda: point).cluster for point in (0.0, 0.8999, 0.9, 0.9999)] == ["v1", "v1", "v2", "v2"]  # noqa: B023
+    rng = random.Random(7)
+    drawn = [item.pick(rng.random).cluster for _ in range(20_000)]
+    assert abs(drawn.count("v2") / 20_000 - 0.1) < 0.01
+
+
+def test_a_share_carries_its_own_and_the_routes_edits() -> None:
+    target = WeightedCluster("v1", 1, HeaderMutation(add=(("x", "share"),)), HeaderMutation(remove=("y",)))
+    share = only(route(action=ForwardAction((target,)), request_headers=HeaderMutation(add=(("x", "route"),)))).shares[0]
+    assert share.request_edits.lines(record()) == b"x: share\r\nx: route\r\n"
+    assert share.response_edits.remove == (b"y",)
+
+
+def test_forwarding_settings() -> None:
+    action = ForwardAction(
+        (WeightedCluster("v1"),),
+        timeout_seconds=10.0,
+        idle_timeout_seconds=1.0,
+        retry=RetryPolicy(frozenset({"5xx"}), 3),
+        path_rewrite=FullRewrite("/new"),
+        host_rewrite="b.com",
+        mirrors=(Mirror("m", 50.0), Mirror("off", 0.0)),
+        missing_cluster_status=500,
+    )
+    origin = Origin("VirtualService", "default", "reviews", "http[0]")
+    item = only(route(action=action, fault=Fault(FaultDelay(1.0)), origin=origin))
+    assert (item.kind, item.timeout_seconds, item.idle_timeout_seconds) == (ActionKind.FORWARD, 10.0, 1.0)
+    assert item.retry is not None and item.retry.attempts == 3
+    assert (item.host_rewrite, item.missing_cluster_status, item.has_filters) == (b"b.com", 500, True)
+    assert item.rewritten_target(head("GET", "/old?q=1")) == b"/new?q=1"
+    assert [(mirror.cluster, mirror.is_drawn(lambda: 0.49), mirror.is_drawn(lambda: 0.5)) for mirror in item.mirrors] == [
+        ("m", True, False)
+    ]
+    assert item.origin_text == "VirtualService/default/reviews http[0]"
+
+
+def test_a_route_without_rewrite_leaves_the_target_alone() -> None:
+    assert only(route()).rewritten_target(head("GET", "/old")) is None
+
+
+def test_redirects() -> None:
+    item = only(route(action=RedirectAction(302, scheme="https")))
+    reply = item.redirect(head("GET", "/a?b=1", "a.com"), b"http")
+    assert (item.kind, reply.status, reply.headers) == (ActionKind.REDIRECT, 302, b"location: https://a.com/a?b=1\r\n")
+
+
+def test_direct_responses() -> None:
+    item = only(route(action=DirectResponse(418, b"teapot")))
+    assert item.kind is ActionKind.DIRECT and item.direct is not None
+    assert (item.direct.status, item.direct.body, item.direct.details) == (418, b"teapot", "direct_response")
+
+
+def test_non_forwarding_routes_compile() -> None:
+    assert only(route(action=NonForwarding())).kind is ActionKind.NON_FORWARDING
+
+
+def test_a_host_that_requires_tls_redirects_plaintext() -> None:
+    host = VirtualHost("v", ("*",), (route(),), require_tls=True)
+    routes = RouteTable(RouteConfig("r", (host,)))
+    plain, secure = routes.find(head("GET", "/a", "a.com:80")), routes.find(head("GET", "/a", "a.com"), b"https")
+    assert plain is not None and plain.kind is ActionKind.REDIRECT
+    assert plain.redirect(head("GET", "/a", "a.com:80"), b"http").headers == b"location: https://a.com/a\r\n"
+    assert secure is not None and secure.kind is ActionKind.FORWARD
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (route(RouteMatch(PathMatch(PathKind.REGEX, "("))), "path: regular expression"),
+        (route(action=ForwardAction(())), "no cluster has a weight above 0"),
+        (route(action=ForwardAction((WeightedCluster("a", -1), WeightedCluster("b")))), "negative"),
+        (route(action=DirectResponse(99)), "status 99"),
+        (route(action=DirectResponse(200, b"x" * ((1 << 20) + 1))), "the limit is 1048576"),
+        (route(request_headers=HeaderMutation(set=(("host", "x"),))), "request headers: the header host"),
+    ],
+)
+def test_errors_name_host_and_route(item: Route, words: str) -> None:
+    with pytest.raises(CompileError, match=rf"^virtual host all route\[1\] mine.*{words}"):
+        table(route(), replace(item, name="mine"))
+
+
+def test_explain_tells_why_each_route_was_passed_over() -> None:
+    jason = RouteMatch(headers=(HeaderMatch("end-user", StringMatch(StringKind.EXACT, "jason")),))
+    static = RouteMatch(PathMatch(PathKind.PREFIX, "/static"))
+    routes = table(route(static, name="a"), route(jason, name="b"), route(name="c"), route(name="d"))
+    verdicts = routes.explain(head("GET", "/x"))
+    assert [(verdict.route.name, verdict.failed) for verdict in verdicts] == [
+        ("a", "path prefix /static"),
+        ("b", "header end-user exact jason"),
+        ("c", None),
+    ]
+    assert isinstance(verdicts[0], Verdict)
+
+
+def test_explain_of_an_unknown_host_is_empty() -> None:
+    assert table(route(), domains=("a.com",)).explain(head("GET", "/", "b.com")) == []
+
+
+def test_all_routes_are_listed_once() -> None:
+    routes = table(route(name="a"), route(name="b"), domains=("x", "x:80", "*.x", "y.*", "*"))
+    assert [item.name for item in routes.routes()] == ["a", "b"]
