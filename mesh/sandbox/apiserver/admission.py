@@ -114,8 +114,7 @@ class Admission:
         """The answer of one hook; None when it failed and its policy is to ignore that. Raises: ApiError: refused, or failed."""
         if call.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise status.bad_request(f'admission webhook "{hook.name}" does not support dry run')
-        skipped = webhooks.unmet_condition(hook, call, operation, new, old)
-        if skipped is True:
+        if webhooks.unmet_condition(hook, call, operation, new, old):
             return None
         review = webhooks.review(call, hook, operation, new, old)
         started = trio.current_time()

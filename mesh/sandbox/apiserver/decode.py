@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from mesh.sandbox.apiserver import status
+from mesh.sandbox.apiserver import protobuf, status
 from mesh.sandbox.apiserver.registry import Resource
 from mesh.sandbox.apiserver.schema import structural
 from mesh.sandbox.apiserver.schema.definitions import TYPE_META, Node, keeps_unknown, resolve
@@ -46,14 +46,19 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-def decode(data: bytes, content_type: str) -> Body:
-    """A JSON or YAML object. Raises: ApiError 400 (names the byte or line) or 415."""
+def decode(data: bytes, content_type: str, definition: str = "") -> Body:
+    """A JSON or YAML object, or a protobuf one of a built-in `definition`. Raises: ApiError 400 (names the byte or line) or 415."""
     kind = media_type(content_type) or JSON_TYPE
     if kind == JSON_TYPE:
         return decode_json(data)
     if kind == YAML_TYPE:
         return decode_yaml(data)
-    raise status.unsupported_media_type(f"{JSON_TYPE}, {YAML_TYPE}")
+    if kind == protobuf.MEDIA_TYPE and definition:
+        try:
+            return Body(protobuf.decode(data, definition))
+        except protobuf.BadProtobuf as exc:
+            raise status.bad_request(f"the object provided is unrecognized (must be of type {definition}): {exc}") from exc
+    raise status.unsupported_media_type(f"{JSON_TYPE}, {YAML_TYPE}" + (f", {protobuf.MEDIA_TYPE}" if definition else ""))
 
 
 def decode_json(data: bytes) -> Body:
@@ -139,6 +144,9 @@ def conform(obj: dict[str, Any], resource: Resource, level: FieldValidation, dup
     if wrong:
         raise status.bad_request(f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: json: {wrong}')
     structural.prune(obj, node, "", unknown)
+    for name in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if name in obj["metadata"] and not obj["metadata"][name]:
+            del obj["metadata"][name]  # as Go's omitempty: an empty map and an absent one are the same object
     problems = [f'unknown field "{path}"' for path in unknown] + [f'duplicate field "{path}"' for path in duplicates]
     if problems and level is FieldValidation.STRICT:
         raise status.bad_request(f"strict decoding error: {', '.join(problems)}")

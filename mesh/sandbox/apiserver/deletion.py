@@ -48,7 +48,7 @@ def read_options(call: Call) -> Options:
     """Raises: ApiError 400, 415, 422."""
     found: Obj = {}
     if call.request.body:
-        body = decode.decode(call.request.body, call.request.headers.get("content-type", "")).value
+        body = decode.decode(call.request.body, call.request.headers.get("content-type", ""), "v1.DeleteOptions").value
         if isinstance(body, dict):
             found = body
         wrong = type_error(found, definitions()["v1.DeleteOptions"], "")

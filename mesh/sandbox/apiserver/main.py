@@ -21,6 +21,7 @@ from mesh.sandbox.apiserver import crd, http
 from mesh.sandbox.apiserver.admission import Admission
 from mesh.sandbox.apiserver.authn import Authenticator
 from mesh.sandbox.apiserver.bootstrap import fill
+from mesh.sandbox.apiserver.cleanup import Cleaner
 from mesh.sandbox.apiserver.cluster import Cluster
 from mesh.sandbox.apiserver.hookclient import HookCaller
 from mesh.sandbox.apiserver.journal import Journal
@@ -81,6 +82,7 @@ async def run(state: Path, sockets: Sequence[socket.socket], history: int = HIST
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             nursery.start_soon(store.run)
+            nursery.start_soon(Cleaner(cluster).run)
             await fill(cluster, addresses)
             await nursery.start(http.serve, listeners, _tls(certificates), Server(cluster, metrics).respond)
             print("ready", flush=True)

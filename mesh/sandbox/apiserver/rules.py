@@ -1,34 +1,95 @@
 """Validation rules: `x-kubernetes-validations` in a custom kind's schema, found and evaluated. Pure.
 
 Source: "Custom Resources", "Validation rules": each rule sees `self` (and, for transition rules, `oldSelf`) at its place in the schema.
+A rule that cannot be evaluated here becomes a warning that names it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from mesh.sandbox.apiserver.schema.definitions import Node
+from mesh.sandbox.apiserver import expressions
+from mesh.sandbox.apiserver.schema.definitions import Node, items, list_keys
 from mesh.sandbox.apiserver.schema.structural import join
 from mesh.sandbox.apiserver.status import Cause
 
 Obj = dict[str, Any]
 
+OLD_SELF = re.compile(r"\boldSelf\b")
+ABSENT = object()
+
+
+class Place(NamedTuple):
+    """Where a rule applies: the value, what stood there before (ABSENT if nothing did), its path."""
+
+    rule: dict[str, Any]
+    value: Any
+    old: Any
+    path: str
+
 
 def evaluate(new: Obj, old: Obj | None, node: Node) -> tuple[list[Cause], list[str]]:
-    """(causes, warnings): no CEL evaluator is there yet, so that every rule that applies is named in a warning."""
+    """(what the rules forbid, warnings about rules that were not evaluated)."""
+    causes: list[Cause] = []
     warnings: list[str] = []
-    _walk(new, node, "", warnings)
-    return [], warnings
+    if not node.get("properties"):
+        return causes, warnings
+    if not expressions.is_available():
+        found = sum(1 for _ in places(new, ABSENT, node, ""))
+        return causes, [f"{found} validation rules (CEL) that apply to this object were not evaluated: the package cel-python is not installed"] if found else []
+    for place in places(new, ABSENT if old is None else old, node, ""):
+        variables = {"self": place.value}
+        if OLD_SELF.search(place.rule["rule"]):
+            if place.old is ABSENT:
+                continue
+            variables["oldSelf"] = place.old
+        try:
+            if expressions.evaluate(place.rule["rule"], variables) is True:
+                continue
+            message = _message(place, variables)
+        except expressions.Unsupported as exc:
+            warnings.append(f"{place.path or '<root>'}: validation rule not evaluated ({exc}): {' '.join(place.rule['rule'].split())}")
+            continue
+        except expressions.Failed as exc:
+            message = f"rule evaluation error: {exc}: {place.rule['rule']}"
+        causes.append(Cause(place.rule.get("reason", "FieldValueInvalid"), place.path + place.rule.get("fieldPath", ""), f"Invalid value: {_shown(place.value)}: {message}"))
+    return causes, warnings
 
 
-def _walk(value: Any, node: Node, path: str, warnings: list[str]) -> None:
+def _message(place: Place, variables: dict[str, Any]) -> str:
+    computed = place.rule.get("messageExpression")
+    if computed:
+        try:
+            return str(expressions.evaluate(computed, variables))
+        except (expressions.Unsupported, expressions.Failed):
+            pass  # documented: the plain message is used then
+    return str(place.rule.get("message") or f"failed rule: {place.rule['rule']}").strip()
+
+
+def _shown(value: Any) -> str:
+    return {dict: '"object"', list: '"array"'}.get(type(value)) or json.dumps(value)
+
+
+def places(value: Any, old: Any, node: Node, path: str) -> Iterator[Place]:
+    """Every rule that applies below `value`, with its place."""
     for rule in node.get("x-kubernetes-validations") or ():
-        warnings.append(f"{path or 'object'}: validation rule not evaluated: {rule['rule']}")
+        yield Place(rule, value, old, path)
     if isinstance(value, dict):
         for key, entry in value.items():
-            child = (node.get("properties") or {}).get(key) or node.get("additionalProperties")
-            if isinstance(child, dict):
-                _walk(entry, child, join(path, key), warnings)
+            below = (node.get("properties") or {}).get(key) or node.get("additionalProperties")
+            if isinstance(below, dict):
+                yield from places(entry, old.get(key, ABSENT) if isinstance(old, dict) else ABSENT, below, join(path, key))
     elif isinstance(value, list) and isinstance(node.get("items"), dict):
-        for entry in value:
-            _walk(entry, node["items"], f"{path}[*]", warnings)
+        for index, entry in enumerate(value):
+            yield from places(entry, _correlated(entry, old, node), items(node), f"{path}[{index}]")
+
+
+def _correlated(entry: Any, old: Any, node: Node) -> Any:
+    """The same element of the old list: only keyed lists have one."""
+    keys = list_keys(node)
+    if not keys or not isinstance(old, list) or not isinstance(entry, dict):
+        return ABSENT
+    return next((o for o in old if isinstance(o, dict) and all(o.get(k) == entry.get(k) for k in keys)), ABSENT)

@@ -47,7 +47,7 @@ async def scale(cluster: Cluster, call: Call) -> Response:
     if call.verb not in ("update", "patch"):
         raise status.method_not_allowed(call.verb)
     kind = decode.media_type(call.request.headers.get("content-type", ""))
-    body = decode.decode_json(call.request.body) if call.verb == "patch" else decode.decode(call.request.body, kind)
+    body = decode.decode_json(call.request.body) if call.verb == "patch" else decode.decode(call.request.body, kind, "autoscaling.v1.Scale")
 
     def decide(old: Obj) -> Obj:
         present = scale_of(old, where)
@@ -85,7 +85,7 @@ def _names_revision(patch: Any) -> bool:
 async def binding(cluster: Cluster, call: Call) -> Response:
     """POST of `/binding`: the scheduler's word. Source: registry/core/pod BindingREST."""
     _only(call, "create")
-    body = _body(call)
+    body = _body(call, "core.v1.Binding")
     target = body.get("target") or {}
     if not target.get("name") or target.get("kind", "Node") != "Node":
         raise status.invalid("", "Binding", call.target.name, [Cause("FieldValueRequired", "target.name", "Required value: a node's name")])
@@ -122,7 +122,7 @@ async def _scheduled(cluster: Cluster, call: Call, when: str) -> Response:
 async def eviction(cluster: Cluster, call: Call) -> Response:
     """POST of `/eviction`: a deletion that PodDisruptionBudgets may forbid."""
     _only(call, "create")
-    body = _body(call)
+    body = _body(call, "policy.v1.Eviction")
     stored = cluster.store.get(call.key)
     if stored is None:
         raise call.not_found()
@@ -145,7 +145,7 @@ async def eviction(cluster: Cluster, call: Call) -> Response:
 async def token(cluster: Cluster, call: Call) -> Response:
     """POST of `serviceaccounts/{name}/token`: a TokenRequest."""
     _only(call, "create")
-    body = _body(call)
+    body = _body(call, "authentication.v1.TokenRequest")
     account = cluster.store.get(call.key)
     if account is None:
         raise call.not_found()
@@ -229,8 +229,8 @@ def _only(call: Call, verb: str) -> None:
         raise status.method_not_allowed(call.verb)
 
 
-def _body(call: Call) -> Obj:
-    value = decode.decode(call.request.body, call.request.headers.get("content-type", "")).value
+def _body(call: Call, definition: str) -> Obj:
+    value = decode.decode(call.request.body, call.request.headers.get("content-type", ""), definition).value
     if not isinstance(value, dict):
         raise status.bad_request("the body must be a JSON object")
     return value

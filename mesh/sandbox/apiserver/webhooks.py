@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from mesh.sandbox.apiserver import status
+from mesh.sandbox.apiserver import expressions, status
 from mesh.sandbox.apiserver.jsonpatch import PatchError, apply_json_patch
 from mesh.sandbox.apiserver.registry import Resource
 from mesh.sandbox.apiserver.selectors import match_selector
@@ -176,11 +176,23 @@ def apply_patch(obj: Obj, answer: Answer, hook: Hook) -> Obj:
 
 
 def unmet_condition(hook: Hook, call: Call, operation: Operation, new: Obj | None, old: Obj | None) -> bool:
-    """Whether a matchCondition is false, so that the hook is not to be asked. Raises: ApiError 500 or ignores, by failurePolicy."""
+    """Whether a matchCondition is false, so that the hook is not to be asked.
+
+    An error counts only if no condition is false. Raises: ApiError 500: an error, and the hook's failures are not ignored.
+    """
     if not hook.conditions:
         return False
-    names = ", ".join(str(c.get("name")) for c in hook.conditions)
-    if hook.ignores_failure:
-        call.warnings.append(f'webhook "{hook.name}" skipped: matchConditions ({names}) need CEL, which is not installed')
+    variables = {"object": new, "oldObject": old, "request": review(call, hook, operation, None, None)["request"]}
+    problem = ""
+    for condition in hook.conditions:
+        try:
+            if expressions.evaluate(condition["expression"], variables) is not True:
+                return True
+        except (expressions.Unsupported, expressions.Failed) as exc:
+            problem = f'webhook "{hook.name}": matchCondition "{condition.get("name")}": {exc}'
+    if problem and hook.ignores_failure:
+        call.warnings.append(f"{problem}; skipped (failurePolicy Ignore)")
         return True
-    raise status.internal(f'webhook "{hook.name}": matchConditions ({names}) need CEL, which is not installed')
+    if problem:
+        raise status.internal(problem)
+    return False

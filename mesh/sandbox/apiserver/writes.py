@@ -25,7 +25,7 @@ RACE_ATTEMPTS = 64  # an unconditional write that keeps losing against others
 
 def read_object(call: Call) -> Obj:
     """The object in the body, fitted to the schema. Raises: ApiError 400, 415."""
-    body = decode.decode(call.request.body, call.request.headers.get("content-type", ""))
+    body = decode.decode(call.request.body, call.request.headers.get("content-type", ""), call.resource.schema.get("$ref", ""))
     obj = decode.check_kind(body.value, call.resource)
     decode.conform(obj, call.resource, decode.field_validation(call.request.arg("fieldValidation")), body.duplicates, call.warnings)
     return obj
