@@ -136,6 +136,16 @@ class ClusterRuntime:
             return self._host_of(destination, now) if destination is not None else None
         return self.balancer.pick(random.random, now, hash_value, exclude)
 
+    def take(self, host: Host, now: float) -> UpstreamConnection | None:
+        """A pooled connection, if there is one: `acquire` without waiting."""
+        pool = self._pools.get(host)
+        if pool is None:
+            return None
+        connection = pool.take(now)
+        if connection is not None:
+            connection.served += 1
+        return connection
+
     async def acquire(
         self, parker: Parker, host: Host, now: float, down: Channel | None, fresh: bool
     ) -> UpstreamConnection:
@@ -144,14 +154,13 @@ class ClusterRuntime:
         Args: fresh: not a pooled one. down: the client's side, watched while the request has to wait (None: there is none).
         Raises: UpstreamFailed: refused, timed out or over a limit. DownstreamGone: the client did not wait.
         """
+        connection = None if fresh else self.take(host, now)
+        if connection is not None:
+            return connection
         pool = self._pools.get(host)
         if pool is None:
             pool = Pool(host, self._settings, self.breaker, self._deadlines, self._tidy)
             self._pools[host] = pool
-        connection = None if fresh else pool.take(now)
-        if connection is not None:
-            connection.served += 1
-            return connection
         if not self.breaker.try_pending():
             raise UpstreamFailed(OVERFLOW)
         try:
@@ -210,6 +219,7 @@ class ClusterRuntime:
             self._after_ejection(now)
 
     def on_failure(self, host: Host, now: float) -> None:
+        """No response: connecting, sending or receiving failed."""
         if self.outlier is not None and self.outlier.on_local_failure(host, now):
             self._after_ejection(now)
 

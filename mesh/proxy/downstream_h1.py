@@ -20,7 +20,7 @@ from mesh.codec.h1 import RequestHead, RequestParser
 from mesh.model.addr import Address
 from mesh.model.failure import Failure, Flag
 from mesh.proxy.deadlines import Deadline
-from mesh.proxy.exchange import exchange
+from mesh.proxy.exchange import Delayed, Forwarding, decide, exchange
 from mesh.proxy.failures import (
     DOWNSTREAM_GONE,
     HEADERS_TIMEOUT,
@@ -62,7 +62,10 @@ class Downstream:
     """
 
     __slots__ = (
+        "_decision",
+        "_error",
         "_expired",
+        "_forwarding",
         "_scope",
         "channel",
         "connection",
@@ -70,6 +73,7 @@ class Downstream:
         "has_started",
         "head",
         "idle",
+        "is_over",
         "is_tls",
         "must_close",
         "overall",
@@ -103,6 +107,10 @@ class Downstream:
         self.head: RequestHead | None = None
         self.has_started = False
         self.must_close = False
+        self.is_over = False
+        self._decision: Forwarding | LocalReply | Delayed | None = None
+        self._forwarding: Forwarding | None = None
+        self._error: Exception | None = None
         self._expired = Expired.NONE
         self._scope: trio.CancelScope | None = None
         self.idle: Deadline = proxy.deadlines.new(lambda: self._expire(Expired.IDLE))
@@ -161,9 +169,8 @@ class Downstream:
         return keep
 
     async def _serve(self) -> None:
-        parser, channel, proxy = self.parser, self.channel, self.proxy
-        manager = self.terminal.manager
-        headers_seconds = manager.request_headers_timeout_seconds
+        parser, channel = self.parser, self.channel
+        headers_seconds = self.terminal.manager.request_headers_timeout_seconds
         while True:
             try:
                 head = parser.head()
@@ -173,40 +180,107 @@ class Downstream:
             if head is not None:
                 if headers_seconds:
                     self.timeout.lift()
-                try:
-                    if not await exchange(self, head):
-                        return
-                except ProtocolError as exc:  # in the request's body
-                    await self._refuse(exc)
-                    return
-                except DownstreamGone as exc:
-                    self._note_gone(str(exc))
+                if not await self._exchange(decide(self, head)):
                     return
                 continue
             try:
                 data = channel.try_recv(SMALL_READ)
-                if data is None:
-                    now = proxy.deadlines.now()
-                    if parser.is_idle:
-                        if self.must_close:
-                            return
-                        if manager.idle_timeout_seconds:
-                            self.idle.arm(now + manager.idle_timeout_seconds)
-                    elif headers_seconds and self.timeout.at == float("inf"):
-                        self.timeout.arm(now + headers_seconds)
-                    await channel.wait(READ)
-                    continue
-                if data:
-                    parser.feed(data)
-                    continue
             except OSError:
                 return
-            if parser.is_idle:
+            if data:
+                parser.feed(data)
+            elif data is not None:
+                if not parser.is_idle:
+                    self._note_gone("closed inside a request's head")
                 return
-            try:
-                parser.eof()
-            except ProtocolError:
-                return  # nobody is left to hear what was wrong
+            elif not await self._wait():
+                return
+
+    async def _exchange(self, decision: Forwarding | LocalReply | Delayed) -> bool:
+        try:
+            return await exchange(self, decision)
+        except ProtocolError as exc:  # in the request's body
+            await self._refuse(exc)
+        except DownstreamGone as exc:
+            self._note_gone(str(exc))
+        return False
+
+    async def _wait(self) -> bool:
+        # Until the client says something that the callbacks cannot deal with. Returns: the connection goes on.
+        manager = self.terminal.manager
+        if not self.parser.is_idle:
+            if manager.request_headers_timeout_seconds and self.timeout.at == math.inf:
+                self.timeout.arm(self.proxy.deadlines.now() + manager.request_headers_timeout_seconds)
+            await self.channel.wait(READ)
+            return True
+        if self.must_close:
+            return False
+        if manager.idle_timeout_seconds:
+            self.idle.arm(self.proxy.deadlines.now() + manager.idle_timeout_seconds)
+        self.channel.on_idle = self._on_event
+        try:
+            await self.parker.park()
+        except BaseException:
+            if self._forwarding is not None:
+                self._forwarding.abandon()
+                self._forwarding = None
+            raise
+        finally:
+            self.channel.on_idle = None
+        if self._error is not None:
+            raise self._error
+        decision: Forwarding | LocalReply | Delayed | None = self._forwarding or self._decision
+        self._forwarding = self._decision = None
+        if decision is not None:
+            return await self._exchange(decision)
+        return not self.is_over
+
+    def _on_event(self) -> None:
+        # The poller's callback for the client's connection, while its task is parked between requests.
+        try:
+            if self._forwarding is not None:
+                if self.channel.hung_up:
+                    self.parker.wake()
+                return
+            data = self.channel.try_recv(SMALL_READ)
+            if data is None:
+                return
+            head = None
+            if data:
+                self.parser.feed(data)
+                head = self.parser.head()
+            if head is None:
+                self.parker.wake()
+                return
+            decision = decide(self, head)
+            is_plain = not head.has_body and not self.channel.hung_up
+            if is_plain and isinstance(decision, Forwarding) and decision.begin():
+                self._forwarding = decision
+            else:
+                self._decision = decision
+                self.parker.wake()
+        except (OSError, ProtocolError):
+            self.parker.wake()  # the task meets the same error, and knows what to do about it
+        except Exception as exc:
+            self.fail(exc)
+
+    def after_exchange(self, keep: bool) -> None:
+        """A response went out from a callback. keep: the connection can serve another request."""
+        self._forwarding = None
+        if not keep:
+            self.is_over = True
+            self.parker.wake()
+            return
+        self.parser.next()
+        if self.parser.buffered or self.channel.is_readable or self.must_close:
+            self.parker.wake()
+        elif seconds := self.terminal.manager.idle_timeout_seconds:
+            self.idle.arm(self.proxy.deadlines.now() + seconds)
+
+    def fail(self, error: Exception) -> None:
+        """A callback failed: the connection's task is to raise this at its boundary."""
+        self._error = error
+        self.parker.wake()
 
     def _expire(self, expired: Expired) -> None:
         self._expired = expired
@@ -220,7 +294,7 @@ class Downstream:
         self.timeout.lift()
         self.overall.lift()
         record = self.record
-        if record is None:
+        if record is None or self.is_over:
             if expired is Expired.TIMEOUT and not self.parser.is_idle:
                 await self._send_reply(HEADERS_TIMEOUT)
             return False

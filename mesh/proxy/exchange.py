@@ -2,20 +2,29 @@
 
 Every decision is asked of a module that does no I/O; what is awaited here is the network. The routing table and the
 clusters are read once, from the snapshot that is current when the request begins.
+
+`decide` says what to do with a request, `Forwarding` does it. Its steps are synchronous where nothing has to be waited
+for, so that the plain request (no body, a pooled connection, an answer that arrives in one piece) is driven by the
+poller's callbacks alone: `begin`, then `_on_response`. Whatever is not plain wakes the connection's task, which goes on
+from the very same state with `run`. A task switch costs more than all decisions together.
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import trio
 
+from mesh.codec.events import END, ProtocolError
 from mesh.codec.events import Framing as HeadFraming
 from mesh.codec.h1 import RequestHead, ResponseHead, encode_request, encode_response
 from mesh.model.failure import Failure, Flag
-from mesh.proxy.balance import Host
+from mesh.proxy.balance import HashKey, Host
 from mesh.proxy.clusters import ClusterRuntime
+from mesh.proxy.cors import RESPONSE_NAMES as CORS_NAMES
+from mesh.proxy.edits import NO_EDITS
 from mesh.proxy.failures import (
     OVERFLOW,
     PER_TRY_TIMEOUT,
@@ -26,30 +35,29 @@ from mesh.proxy.failures import (
 )
 from mesh.proxy.faults import Draw
 from mesh.proxy.filters import before_forward
-from mesh.proxy.forwarded import INTERNAL, forwarded_lines, scheme_of
+from mesh.proxy.forwarded import forwarded_lines, scheme_of
 from mesh.proxy.observe.record import Record
 from mesh.proxy.paths import BadPath, normalize, with_path
+from mesh.proxy.poller import SMALL_READ
 from mesh.proxy.relay import RelayBroken, relay
 from mesh.proxy.reply import NO_HEALTHY_UPSTREAM, NO_ROUTE, LocalReply, no_cluster
 from mesh.proxy.retry import is_idempotent
 from mesh.proxy.route import ActionKind, CompiledRoute, Share
-from mesh.proxy.transfer import Download, Framing, Upload, pump, receive_head
+from mesh.proxy.transfer import NO_UPLOAD, Download, Framing, Upload, pump, receive_head
 from mesh.proxy.upstream_h1 import UpstreamConnection
 
 if TYPE_CHECKING:
     from mesh.proxy.downstream_h1 import Downstream
 
 _random = random.random
+_FORWARD = ActionKind.FORWARD
 _BAD_PATH = LocalReply(400, b"bad path\n", details="path_normalization_failed")
 _NO_CONNECT = LocalReply(405, b"CONNECT is not supported\n", b"allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n", details="connect_not_supported")
 _NO_UPGRADE = LocalReply(403, b"this upgrade is not allowed\n", details="upgrade_failed")
 
 
-async def exchange(down: Downstream, head: RequestHead) -> bool:
-    """Serve one request. Returns: the connection can serve another one.
-
-    Raises: DownstreamGone: the client left. ProtocolError: malformed request body. Both before the record is finished.
-    """
+def decide(down: Downstream, head: RequestHead) -> Forwarding | LocalReply | Delayed:
+    """What is to be done with a request. Sets `down.record`; the deadlines of the exchange run from here on."""
     proxy, terminal = down.proxy, down.terminal
     manager = terminal.manager
     now = proxy.deadlines.now()
@@ -58,7 +66,8 @@ async def exchange(down: Downstream, head: RequestHead) -> bool:
     down.head = head
     if not head.minor:
         record.protocol = "HTTP/1.0"
-    record.scheme = scheme_of(head, down.is_tls, manager.use_remote_address)
+    if down.is_tls or not manager.use_remote_address:
+        record.scheme = scheme_of(head, down.is_tls)
     if manager.stream_idle_timeout_seconds:
         down.idle.arm(now + manager.stream_idle_timeout_seconds)
     else:
@@ -69,51 +78,62 @@ async def exchange(down: Downstream, head: RequestHead) -> bool:
         try:
             path = normalize(head.path, manager.merge_slashes)
         except BadPath:
-            return await _answer(down, record, _BAD_PATH)
+            return _BAD_PATH
         if path is not head.path:
-            head = with_path(head, path)
-            record.head = head
+            head = record.head = with_path(head, path)
     terminal.observer.begin(record)
     table = terminal.table(snapshot)
     route = table.find(head, record.scheme) if table is not None else None
     if route is None:
-        return await _answer(down, record, NO_ROUTE)
+        return NO_ROUTE
     record.route = route
-    if route.kind is not ActionKind.FORWARD:
-        return await _answer(down, record, _direct_reply(route, record))
+    if route.kind is not _FORWARD:
+        return _direct_reply(route, record)
     if head.method == b"CONNECT":
-        return await _answer(down, record, _NO_CONNECT)
+        return _NO_CONNECT
     if head.upgrade and head.upgrade != b"h2c" and head.upgrade.decode("latin-1") not in manager.upgrades:
-        return await _answer(down, record, _NO_UPGRADE)
+        return _NO_UPGRADE
+    draw: Draw | None = None
     if route.has_filters:
         stop = before_forward(route, head, _random)
-        if isinstance(stop, Draw):
-            stop = await _delay(down, record, stop)
-        if stop is not None:
-            return await _answer(down, record, stop)
+        if isinstance(stop, LocalReply):
+            return stop
+        draw = stop
+        if draw is not None and draw.delay_seconds:
+            record.flag(Flag.DELAY_INJECTED)
+        if draw is not None and draw.abort is not None and not draw.delay_seconds:
+            return draw.abort
     share = route.pick(_random)
     cluster = snapshot.clusters.get(share.cluster)
     if cluster is None:
-        return await _answer(down, record, no_cluster(route.missing_cluster_status))
-    record.share = share
-    record.cluster = cluster.model
-    if route.idle_timeout_seconds is not None:
-        if route.idle_timeout_seconds:
-            down.idle.arm(now + route.idle_timeout_seconds)
-        else:
-            down.idle.lift()
-    if route.timeout_seconds:
-        down.timeout.arm(now + route.timeout_seconds)
-    if not cluster.breaker.try_request():
-        return await _answer(down, record, reply_for(OVERFLOW))
-    if route.mirrors and not head.has_body:
-        proxy.mirrors.start(terminal, route, record, head, b"")
-    try:
-        return await _Forwarding(down, record, head, route, share, cluster).run(now)
-    finally:
-        cluster.breaker.end_request()
-        down.timeout.lift()
-        down.overall.lift()
+        forwarding: Forwarding | LocalReply = no_cluster(route.missing_cluster_status)
+    else:
+        record.share = share
+        record.cluster = cluster.model
+        forwarding = Forwarding(down, record, head, route, share, cluster, now)
+    return forwarding if draw is None else Delayed(draw, forwarding)
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """An injected delay, and what comes after it."""
+
+    draw: Draw
+    then: Forwarding | LocalReply
+
+
+async def exchange(down: Downstream, decision: Forwarding | LocalReply | Delayed) -> bool:
+    """Serve one request as decided. Returns: the connection can serve another one.
+
+    Raises: DownstreamGone: the client left. ProtocolError: malformed request body. Both before the record is finished.
+    """
+    if isinstance(decision, Delayed):
+        await trio.sleep(decision.draw.delay_seconds)
+        decision = decision.draw.abort or decision.then
+    if isinstance(decision, Forwarding):
+        return await decision.run()
+    assert down.record is not None
+    return await _answer(down, down.record, decision)
 
 
 def _direct_reply(route: CompiledRoute, record: Record) -> LocalReply:
@@ -124,28 +144,13 @@ def _direct_reply(route: CompiledRoute, record: Record) -> LocalReply:
     return NO_ROUTE  # NON_FORWARDING is for proxyless gRPC servers alone
 
 
-async def _delay(down: Downstream, record: Record, draw: Draw) -> LocalReply | None:
-    if draw.delay_seconds:
-        record.flag(Flag.DELAY_INJECTED)
-        await trio.sleep(draw.delay_seconds)
-    return draw.abort
-
-
 async def _answer(down: Downstream, record: Record, reply: LocalReply) -> bool:
     # An answer of our own. A request body that is still to come is not worth waiting for.
     assert down.head is not None
     keep = down.head.keep_alive and down.parser.is_complete
     route = record.route
     if route is not None and (edits := route.response_edits):
-        reply = LocalReply(
-            reply.status,
-            reply.body,
-            reply.headers + edits.lines(record),
-            reply.flags,
-            reply.details,
-            reply.grpc_status,
-            reply.content_type,
-        )
+        reply = replace(reply, headers=reply.headers + edits.lines(record))
     keep = await down.answer(record, reply, keep)
     down.finish(record)
     if keep:
@@ -153,13 +158,45 @@ async def _answer(down: Downstream, record: Record, reply: LocalReply) -> bool:
     return keep
 
 
-class _Forwarding:
-    """One request on its way upstream, over as many attempts as it takes."""
+class Forwarding:
+    """One request on its way upstream, over as many attempts as it takes.
 
-    __slots__ = ("_cluster", "_down", "_head", "_host", "_record", "_route", "_share", "_tried", "_upload")
+    Holds what has to be given back: the cluster's request slot from `_enter` to `_leave`, the host's active count and
+    a connection while `_host` and `_connection` are set.
+    """
+
+    __slots__ = (
+        "_cluster",
+        "_connection",
+        "_down",
+        "_framing",
+        "_hash_key",
+        "_head",
+        "_host",
+        "_is_inside",
+        "_is_retrying",
+        "_keep",
+        "_needs_fresh",
+        "_now",
+        "_out",
+        "_record",
+        "_response",
+        "_route",
+        "_share",
+        "_tried",
+        "_unsent",
+        "_upload",
+    )
 
     def __init__(
-        self, down: Downstream, record: Record, head: RequestHead, route: CompiledRoute, share: Share, cluster: ClusterRuntime
+        self,
+        down: Downstream,
+        record: Record,
+        head: RequestHead,
+        route: CompiledRoute,
+        share: Share,
+        cluster: ClusterRuntime,
+        now: float,
     ) -> None:
         self._down = down
         self._record = record
@@ -167,67 +204,156 @@ class _Forwarding:
         self._route = route
         self._share = share
         self._cluster = cluster
-        self._upload: Upload = Upload(down.channel, down.parser, head.has_body)
+        self._now = now
+        self._upload = Upload(down.channel, down.parser) if head.has_body else NO_UPLOAD
         self._host: Host | None = None
+        self._connection: UpstreamConnection | None = None
+        self._response: ResponseHead | None = None
+        self._unsent = self._out = b""
+        self._framing = Framing.RAW
+        self._keep = False
+        self._hash_key: HashKey | None = None
         self._tried: tuple[Host, ...] = ()
+        self._needs_fresh = self._is_retrying = self._is_inside = False
 
-    async def run(self, now: float) -> bool:
-        """Attempts until one is answered, or none is left."""
-        record, cluster, retry = self._record, self._cluster, self._route.retry
-        hash_key = self._route.hash.of(self._head, _ip(record), random.getrandbits) if self._route.hash is not None else None
-        needs_fresh = False
-        retrying = False
+    def begin(self) -> bool:
+        """Send the request if that takes no waiting. Returns: it was sent whole, and callbacks will do the rest.
+
+        Otherwise (False) `run` goes on from whatever was reached. Only for requests without a body.
+        """
+        if not self._enter():
+            return False
+        host = self._pick()
+        if host is None:
+            return False
+        connection = self._cluster.take(host, self._now)
+        if connection is None:
+            return False
+        self._connection = connection
+        connection.channel.parker = self._down.parker
         try:
-            while True:
-                host = cluster.pick(now, hash_key.value if hash_key is not None else None, self._tried, self._down.destination)
-                if host is None:
-                    return await _answer(self._down, record, NO_HEALTHY_UPSTREAM)
-                record.host = self._host = host
-                record.attempts += 1
-                host.active += 1
-                pause: float | None
-                try:
-                    connection, response = await self._attempt(host, now, needs_fresh)
-                except UpstreamFailed as exc:
-                    now = self._down.proxy.deadlines.now()
-                    record.transport_failure = exc.reason
-                    cluster.on_failure(host, now)
-                    if exc.reused and not needs_fresh and self._may_repeat(exc.failure):
-                        # The idle race: that connection was dead before it had our request. Not the host's fault,
-                        # and not one of the policy's attempts.
-                        needs_fresh = True
-                        record.attempts -= 1
-                        continue
-                    pause = None
-                    if retry is not None and self._upload.can_replay:
-                        pause = retry.after_failure(exc.failure, record.attempts, is_idempotent(self._head), _random)
-                    if pause is None or not (retrying or cluster.breaker.try_retry()):
-                        return await self._give_up(exc)
-                else:
-                    pause = None
-                    if retry is not None and self._upload.can_replay and (response.status >= 400 or record.is_grpc):
-                        pause = retry.after_response(response.status, response, record.attempts, _random)
-                    if pause is None or not (retrying or cluster.breaker.try_retry()):
-                        lines = hash_key.set_cookie if hash_key is not None else b""
-                        return await self._respond(connection, response, lines)
-                    cluster.on_response(host, response.status, self._down.proxy.deadlines.now())
-                    cluster.discard(host, connection)
-                finally:
-                    host.active -= 1
-                retrying = True
-                needs_fresh = False
-                if retry is not None and retry.excludes_tried_hosts:
-                    self._tried = (*self._tried, host)
-                self._upload.restart()
-                await trio.sleep(pause)
-                now = self._down.proxy.deadlines.now()
+            self._send_head(connection, host)
+        except UpstreamFailed:
+            # Dead before it had a byte of the request: as if it had not been in the pool.
+            self._give_up_connection()
+            return False
+        if self._unsent:
+            return False
+        connection.channel.on_idle = self._on_response
+        return True
+
+    def abandon(self) -> None:
+        """The exchange ends here, unanswered. Idempotent."""
+        self._give_up_connection()
+        self._leave()
+
+    async def run(self) -> bool:
+        """Go on until the request is answered. Returns: the connection can serve another one."""
+        if self._connection is not None:
+            self._connection.channel.on_idle = None
+        try:
+            if self._connection is not None and self._response is not None and self._down.has_started:
+                return await self._stream(self._connection, self._response)
+            if not self._enter():
+                return await _answer(self._down, self._record, reply_for(OVERFLOW))
+            return await self._attempts()
         finally:
-            if retrying:
-                cluster.breaker.end_retry()
+            self.abandon()
             if self._route.mirrors and self._head.has_body:
-                self._down.proxy.mirrors.start(
-                    self._down.terminal, self._route, record, self._head, self._upload.copy()
-                )
+                self._mirror(self._upload.copy())
+
+    async def _attempts(self) -> bool:
+        record, cluster, retry = self._record, self._cluster, self._route.retry
+        while True:
+            host = self._host or self._pick()
+            if host is None:
+                return await _answer(self._down, record, NO_HEALTHY_UPSTREAM)
+            try:
+                connection, response = await self._attempt(host)
+            except UpstreamFailed as exc:
+                self._give_up_connection()
+                self._now = self._down.proxy.deadlines.now()
+                record.transport_failure = exc.reason
+                cluster.on_failure(host, self._now)
+                if exc.reused and not self._needs_fresh and self._may_repeat(exc.failure):
+                    # The idle race: that connection was dead before it had our request. Not the host's fault, and
+                    # not one of the policy's attempts.
+                    self._needs_fresh = True
+                    record.attempts -= 1
+                    continue
+                pause = None
+                if retry is not None and self._upload.can_replay:
+                    pause = retry.after_failure(exc.failure, record.attempts, is_idempotent(self._head), _random)
+                if pause is None or not self._may_retry():
+                    return await self._fail(exc)
+            else:
+                pause = self._pause_after(response)
+                if pause is None or not self._may_retry():
+                    return await self._respond(connection, response)
+                cluster.on_response(host, response.status, self._now)
+                self._give_up_connection()
+            self._needs_fresh = False
+            if retry is not None and retry.excludes_tried_hosts:
+                self._tried = (*self._tried, host)
+            self._upload.restart()
+            await trio.sleep(pause)
+            self._now = self._down.proxy.deadlines.now()
+
+    def _enter(self) -> bool:
+        # Take the cluster's request slot and start the clock. False: the circuit breaker is open.
+        if self._is_inside:
+            return True
+        if not self._cluster.breaker.try_request():
+            return False
+        self._is_inside = True
+        route, down = self._route, self._down
+        if route.idle_timeout_seconds is not None:
+            if route.idle_timeout_seconds:
+                down.idle.arm(self._now + route.idle_timeout_seconds)
+            else:
+                down.idle.lift()
+        if route.timeout_seconds:
+            down.timeout.arm(self._now + route.timeout_seconds)
+        if route.hash is not None:
+            self._hash_key = route.hash.of(self._head, _ip(self._record), random.getrandbits)
+        if route.mirrors and not self._head.has_body:
+            self._mirror(b"")
+        return True
+
+    def _leave(self) -> None:
+        if self._is_inside:
+            self._is_inside = False
+            self._cluster.breaker.end_request()
+            if self._is_retrying:
+                self._cluster.breaker.end_retry()
+            self._down.timeout.lift()
+            self._down.overall.lift()
+
+    def _pick(self) -> Host | None:
+        key = self._hash_key
+        host = self._cluster.pick(self._now, key.value if key is not None else None, self._tried, self._down.destination)
+        if host is not None:
+            self._host = host
+            host.active += 1
+            self._record.host = host
+            self._record.attempts += 1
+        return host
+
+    def _give_up_connection(self) -> None:
+        # End of an attempt that does not leave its connection fit for the next one.
+        host, connection = self._host, self._connection
+        if host is None:
+            return
+        self._host = None
+        host.active -= 1
+        if connection is not None:
+            self._connection = None
+            connection.channel.on_idle = None
+            self._cluster.discard(host, connection)
+
+    def _mirror(self, body: bytes | None) -> None:
+        down = self._down
+        down.proxy.mirrors.start(down.terminal, self._route, self._record, self._head, body)
 
     def _may_repeat(self, failure: Failure) -> bool:
         if not self._upload.can_replay or failure.flag is not Flag.UPSTREAM_CONNECTION_TERMINATION:
@@ -237,46 +363,61 @@ class _Forwarding:
         self._upload.restart()
         return True
 
-    async def _attempt(self, host: Host, now: float, fresh: bool) -> tuple[UpstreamConnection, ResponseHead]:
+    def _may_retry(self) -> bool:
+        if not self._is_retrying:
+            self._is_retrying = self._cluster.breaker.try_retry()
+        return self._is_retrying
+
+    def _pause_after(self, response: ResponseHead) -> float | None:
+        # Seconds before the next attempt; None: this response is the answer.
+        retry = self._route.retry
+        if retry is None or (response.status < 400 and not self._record.is_grpc) or not self._upload.can_replay:
+            return None
+        return retry.after_response(response.status, response, self._record.attempts, _random)
+
+    async def _attempt(self, host: Host) -> tuple[UpstreamConnection, ResponseHead]:
         seconds = self._route.retry.per_try_timeout_seconds if self._route.retry is not None else 0.0
         if not seconds:
-            return await self._try_once(host, now, fresh)
+            return await self._try_once(host)
         with trio.move_on_after(seconds):
-            return await self._try_once(host, now, fresh)
+            return await self._try_once(host)
         raise UpstreamFailed(PER_TRY_TIMEOUT)
 
-    async def _try_once(self, host: Host, now: float, fresh: bool) -> tuple[UpstreamConnection, ResponseHead]:
-        down, record, cluster = self._down, self._record, self._cluster
-        connection = await cluster.acquire(down.parker, host, now, down.channel, fresh)
-        channel = connection.channel
-        channel.parker = down.parker
-        record.upstream_local = connection.local_address
-        if not record.upstream_started_at:
-            record.upstream_started_at = now
+    async def _try_once(self, host: Host) -> tuple[UpstreamConnection, ResponseHead]:
+        # Goes on where `begin` stopped, if it got anywhere.
+        down, cluster = self._down, self._cluster
+        connection, response, self._response = self._connection, self._response, None
+        if connection is None:
+            connection = await cluster.acquire(down.parker, host, self._now, down.channel, self._needs_fresh)
+            self._connection = connection
+            connection.channel.parker = down.parker
+            self._send_head(connection, host)
         try:
-            await self._send_head(connection, host)
+            if self._unsent:
+                await self._send_rest(connection)
             while True:
-                response = await receive_head(down.parker, self._upload, connection, down.channel, self._head.method)
+                if response is None:
+                    response = await receive_head(down.parker, self._upload, connection, down.channel, self._head.method)
                 if not response.is_interim:
                     return connection, response
                 await self._forward_interim(connection, response)
+                response = None
         except UpstreamFailed as exc:
             exc.reused = connection.served > 1
-            cluster.discard(host, connection)
-            raise
-        except BaseException:
-            cluster.discard(host, connection)
             raise
 
-    async def _send_head(self, connection: UpstreamConnection, host: Host) -> None:
-        down, record, route, head, share = self._down, self._record, self._route, self._head, self._share
-        terminal = down.terminal
-        remove, lines = forwarded_lines(record, terminal.manager)
+    def _send_head(self, connection: UpstreamConnection, host: Host) -> None:
+        record, route, head, share = self._record, self._route, self._head, self._share
+        terminal = self._down.terminal
         observer = terminal.observer
-        remove += observer.removals(record) + INTERNAL
+        record.upstream_local = connection.local_address
+        if not record.upstream_started_at:
+            record.upstream_started_at = self._now
+        remove, lines = forwarded_lines(record, terminal.manager)
+        remove += observer.removals(record)
         lines += observer.lines(record)
         edits = share.request_edits
-        if edits:
+        if edits is not NO_EDITS:
             remove += edits.remove
             lines += edits.lines(record)
         if host.endpoint.is_meshed and not terminal.is_inbound:
@@ -289,13 +430,20 @@ class _Forwarding:
             authority = host.endpoint.host_name.encode()
         upgrade = bool(head.upgrade) and head.upgrade != b"h2c"
         data = encode_request(head, target, authority, remove, lines, upgrade)
-        channel = connection.channel
         try:
-            sent = channel.try_send(data)
-            if sent < len(data):
-                await channel.send_all(data[max(sent, 0) :])
+            sent = connection.channel.try_send(data)
         except OSError as exc:
             # The peer cannot have acted on a head that was never complete.
+            failed = UpstreamFailed(TERMINATED_UNSENT, str(exc.strerror or ""))
+            failed.reused = connection.served > 1
+            raise failed from exc
+        self._unsent = b"" if sent == len(data) else data[max(sent, 0) :]
+
+    async def _send_rest(self, connection: UpstreamConnection) -> None:
+        rest, self._unsent = self._unsent, b""
+        try:
+            await connection.channel.send_all(rest)
+        except OSError as exc:
             raise UpstreamFailed(TERMINATED_UNSENT, str(exc.strerror or "")) from exc
 
     async def _forward_interim(self, connection: UpstreamConnection, response: ResponseHead) -> None:
@@ -306,107 +454,178 @@ class _Forwarding:
             except OSError as exc:
                 raise DownstreamGone(str(exc)) from exc
 
-    async def _respond(self, connection: UpstreamConnection, response: ResponseHead, lines: bytes) -> bool:
+    def _on_response(self) -> None:
+        # The poller's callback for the upstream connection, while the client's task is parked.
+        down, connection = self._down, self._connection
+        assert connection is not None
+        if not connection.channel.is_readable:
+            return
+        parser = connection.parser
+        try:
+            data = connection.channel.try_recv(SMALL_READ)
+            if data is None:
+                return
+            if not data:
+                down.parker.wake()
+                return
+            parser.feed(data)
+            response = parser.head(self._head.method)
+            if response is None:
+                down.parker.wake()
+                return
+            self._response = response
+            if response.is_interim or response.status == 101 or self._pause_after(response) is not None:
+                down.parker.wake()
+                return
+            self._start_response(connection, response)
+            if self._framing is Framing.RAW and self._flush(connection):
+                down.after_exchange(self._finish(connection, response))
+            else:
+                down.parker.wake()
+        except (OSError, ProtocolError, DownstreamGone):
+            down.parker.wake()  # the task meets the same error, and knows what to do about it
+        except Exception as exc:
+            down.fail(exc)
+
+    async def _respond(self, connection: UpstreamConnection, response: ResponseHead) -> bool:
         # Forward the response; from its first byte on nothing can be repeated any more.
-        down, record, head, cluster, host = self._down, self._record, self._head, self._cluster, self._host
-        assert host is not None
-        channel, parser = down.channel, connection.parser
-        now = down.proxy.deadlines.now()
+        if response.status == 101:
+            return await self._tunnel(connection, response)
+        self._start_response(connection, response)
+        if self._framing is Framing.RAW and self._upload.is_done and self._flush(connection):
+            keep = self._finish(connection, response)
+            if keep:
+                self._down.parser.next()
+            return keep
+        return await self._stream(connection, response)
+
+    def _start_response(self, connection: UpstreamConnection, response: ResponseHead) -> None:
+        # Decide framing and persistence, and encode the head into `_out`.
+        down, record, head = self._down, self._record, self._head
+        now = self._now = down.proxy.deadlines.now()
         record.response = response
         record.response_started_at = now
         record.status = response.status
         record.details = "via_upstream"
-        cluster.on_response(host, response.status, now)
-        if response.status == 101:
-            return await self._tunnel(connection, response, lines)
-        upload = self._upload
+        assert self._host is not None
+        self._cluster.on_response(self._host, response.status, now)
         keep = head.keep_alive and not down.must_close and not down.is_draining
-        keep = keep and (upload.is_done or upload.is_read)
-        framing, head_framing = Framing.RAW, HeadFraming.KEEP
-        if not head.minor and response.is_chunked and response.has_body:
-            framing, head_framing, keep = Framing.DATA, HeadFraming.NONE, False
-        elif response.is_until_close:
+        keep = keep and (self._upload.is_done or self._upload.is_read)
+        head_framing = HeadFraming.KEEP
+        if response.is_until_close:
             if head.minor:
-                framing, head_framing = Framing.CHUNKS, HeadFraming.CHUNKED
+                self._framing, head_framing = Framing.CHUNKS, HeadFraming.CHUNKED
             else:
                 keep = False
-        edits = self._share.response_edits
+        elif not head.minor and response.is_chunked and response.has_body:
+            self._framing, head_framing, keep = Framing.DATA, HeadFraming.NONE, False
+        remove, lines = self._response_lines()
+        if not keep:
+            connection_option = b"close"
+        else:
+            connection_option = b"" if head.minor else b"keep-alive"
+        self._keep = keep
+        self._out = encode_response(response, remove, lines, False, connection_option, head_framing)
+        down.has_started = True
+
+    def _response_lines(self) -> tuple[tuple[bytes, ...], bytes]:
+        # Names to leave out of the response's head, and lines to append.
+        record = self._record
+        lines = self._hash_key.set_cookie if self._hash_key is not None else b""
         remove: tuple[bytes, ...] = ()
-        if edits:
+        edits = self._share.response_edits
+        if edits is not NO_EDITS:
             remove = edits.remove
             lines += edits.lines(record)
-        if self._route.cors is not None:
-            lines += self._route.cors.response_lines(head)
-        if keep:
-            closing = b"" if head.minor else b"keep-alive"
-        else:
-            closing = b"close"
-        data = encode_response(response, remove, lines, False, closing, head_framing)
-        down.has_started = True
-        is_whole = False
+        cors = self._route.cors
+        if cors is not None and (allowed := cors.response_lines(self._head)):
+            remove += CORS_NAMES
+            lines += allowed
+        return remove, lines
+
+    def _flush(self, connection: UpstreamConnection) -> bool:
+        # Send what is there with one call. True: that was all of it. Raises: DownstreamGone.
+        parser = connection.parser
+        out = self._out
+        body = parser.body_raw()
+        if body is not END and body is not None:
+            out += body
+            self._record.bytes_sent = len(body)
+        if parser.is_complete:
+            try:
+                sent = self._down.channel.try_send(out)
+            except OSError as exc:
+                raise DownstreamGone(str(exc)) from exc
+            if sent == len(out):
+                return True
+            if sent > 0:
+                out = out[sent:]
+        self._out = out
+        return False
+
+    async def _stream(self, connection: UpstreamConnection, response: ResponseHead) -> bool:
+        # Both bodies, for as long as they take.
+        down, record, upload = self._down, self._record, self._upload
+        download = Download(connection, down.channel, self._framing, self._out)
         try:
-            if framing is Framing.RAW and upload.is_done:
-                body = parser.body_raw()
-                if isinstance(body, bytes):
-                    data += body
-                    record.bytes_sent = len(body)
-                if parser.is_complete:
-                    sent = self._send_some(data)
-                    is_whole = sent == len(data)
-                    data = data[sent:]
-            if not is_whole:
-                download = Download(connection, channel, framing, data)
-                try:
-                    await pump(down.parker, upload, download, connection.channel, channel, down.idle, down.idle_seconds(self._route))
-                finally:
-                    record.bytes_sent += download.sent
+            await pump(
+                down.parker, upload, download, connection.channel, down.channel, down.idle, down.idle_seconds(self._route)
+            )
         except UpstreamFailed as exc:
-            cluster.discard(host, connection)
-            cluster.on_failure(host, down.proxy.deadlines.now())
+            if self._host is not None:
+                self._cluster.on_failure(self._host, down.proxy.deadlines.now())
             record.flag(exc.failure.flag)
             record.details = exc.failure.details
             record.transport_failure = exc.reason
             record.bytes_received = upload.received
+            record.bytes_sent += download.sent
             down.finish(record)
-            channel.abort()
+            down.channel.abort()
             return False
         except BaseException:
-            cluster.discard(host, connection)
+            record.bytes_sent += download.sent
             record.bytes_received = upload.received
             raise
-        record.trailers = parser.trailers
-        record.bytes_received = upload.received
-        now = down.proxy.deadlines.now()
-        if response.keep_alive and upload.is_done and not upload.is_broken and not parser.buffered:
-            parser.next()
-            connection.learn_idle_limit(response.get(b"keep-alive"), now)
-            cluster.release(host, connection, now)
-        else:
-            cluster.discard(host, connection)
-        down.finish(record)
-        if not upload.is_read:
-            keep = False
+        record.bytes_sent += download.sent
+        keep = self._finish(connection, response)
         if keep:
             down.parser.next()
         else:
             await down.end(keep)
         return keep
 
-    def _send_some(self, data: bytes) -> int:
-        try:
-            return max(0, self._down.channel.try_send(data))
-        except OSError as exc:
-            raise DownstreamGone(str(exc)) from exc
-
-    async def _tunnel(self, connection: UpstreamConnection, response: ResponseHead, lines: bytes) -> bool:
-        # RFC 9110 7.8: after 101 both sides speak something else; what was read too far belongs to it.
-        down, record, host = self._down, self._record, self._host
+    def _finish(self, connection: UpstreamConnection, response: ResponseHead) -> bool:
+        # The response is out. Returns: the client's connection can serve another request.
+        down, record, upload, host = self._down, self._record, self._upload, self._host
         assert host is not None
+        parser = connection.parser
+        record.trailers = parser.trailers
+        record.bytes_received = upload.received
+        self._connection = self._host = None
+        host.active -= 1
+        if response.keep_alive and upload.is_done and not upload.is_broken and not parser.buffered:
+            parser.next()
+            keep_alive = response.get(b"keep-alive")
+            if keep_alive is not None:
+                connection.learn_idle_limit(keep_alive, self._now)
+            self._cluster.release(host, connection, self._now)
+        else:
+            connection.channel.on_idle = None
+            self._cluster.discard(host, connection)
+        self._leave()
+        down.finish(record)
+        return self._keep and upload.is_read
+
+    async def _tunnel(self, connection: UpstreamConnection, response: ResponseHead) -> bool:
+        # RFC 9110 7.8: after 101 both sides speak something else; what was read too far belongs to it.
+        down, record = self._down, self._record
         down.timeout.lift()
-        edits = self._share.response_edits
-        if edits:
-            lines += edits.lines(record)
-        data = encode_response(response, edits.remove if edits else (), lines, True)
+        record.response = response
+        record.status = 101
+        record.details = "via_upstream"
+        record.response_started_at = down.proxy.deadlines.now()
+        remove, lines = self._response_lines()
+        data = encode_response(response, remove, lines, True)
         down.has_started = True
         try:
             await relay(
@@ -422,15 +641,13 @@ class _Forwarding:
         except RelayBroken as exc:
             record.flag(Flag.UPSTREAM_CONNECTION_TERMINATION if exc.is_upstream else Flag.DOWNSTREAM_TERMINATION)
             down.channel.abort()
-        finally:
-            self._cluster.discard(host, connection)
         record.bytes_sent = max(0, record.bytes_sent - len(data))
         down.finish(record)
         return False
 
-    async def _give_up(self, failed: UpstreamFailed) -> bool:
-        record = self._record
-        if self._route.retry is not None and record.attempts > self._route.retry.attempts and record.attempts > 1:
+    async def _fail(self, failed: UpstreamFailed) -> bool:
+        record, retry = self._record, self._route.retry
+        if retry is not None and record.attempts > retry.attempts:
             record.flag(Flag.UPSTREAM_RETRY_LIMIT)
         record.bytes_received = self._upload.received
         return await _answer(self._down, record, reply_for(failed.failure, failed.reason, record.attempts > 1))
@@ -438,5 +655,3 @@ class _Forwarding:
 
 def _ip(record: Record) -> str:
     return record.connection.remote.rpartition(":")[0].strip("[]")
-
-

@@ -11,7 +11,7 @@ from mesh.proxy.observe.record import Record
 
 _FORWARDED_FOR = b"x-forwarded-for"
 _FORWARDED_PROTO = b"x-forwarded-proto"
-_EDGE_REMOVALS = (_FORWARDED_FOR, _FORWARDED_PROTO)
+_PROTO_LINES = {scheme: b"x-forwarded-proto: %b\r\n" % scheme for scheme in (b"http", b"https")}
 INTERNAL = (
     b"x-envoy-attempt-count",
     b"x-envoy-decorator-operation",
@@ -24,27 +24,25 @@ INTERNAL = (
     b"x-envoy-original-host",
 )
 """Envoy's headers about and between its own kind (peer metadata is the observer's business)."""
+_EDGE = (*INTERNAL, _FORWARDED_FOR, _FORWARDED_PROTO)
+_EDGE_WITH_PROTO = (*INTERNAL, _FORWARDED_FOR)
 
 
 def forwarded_lines(record: Record, manager: HttpManager) -> tuple[tuple[bytes, ...], bytes]:
-    """x-forwarded-for and -proto: names to leave out, and the lines to append."""
+    """Names to leave out of the forwarded head, Envoy's own included, and x-forwarded-for and -proto to append."""
     head = record.head
     if not manager.use_remote_address:
         if head.get(_FORWARDED_PROTO) is not None:
-            return (), b""
-        return (), b"x-forwarded-proto: %b\r\n" % record.scheme
+            return INTERNAL, b""
+        return INTERNAL, _PROTO_LINES[record.scheme]
     client = record.connection.remote.rpartition(":")[0].strip("[]").encode()
     chain = head.get(_FORWARDED_FOR)
     line = b"x-forwarded-for: %b\r\n" % (client if chain is None else chain + b"," + client)
     if manager.xff_trusted_hops and head.get(_FORWARDED_PROTO) is not None:
-        return (_FORWARDED_FOR,), line
-    return _EDGE_REMOVALS, line + b"x-forwarded-proto: %b\r\n" % record.scheme
+        return _EDGE_WITH_PROTO, line
+    return _EDGE, line + _PROTO_LINES[record.scheme]
 
 
-def scheme_of(head: Head, is_tls: bool, is_edge: bool) -> bytes:
-    """b"http" or b"https": the edge knows by its own TLS, everybody else by what the edge said."""
-    if is_tls:
-        return b"https"
-    if is_edge:
-        return b"http"
-    return b"https" if head.get(_FORWARDED_PROTO) == b"https" else b"http"
+def scheme_of(head: Head, is_tls: bool) -> bytes:
+    """b"http" or b"https", inside the mesh: what the connection is, or else what the edge said."""
+    return b"https" if is_tls or head.get(_FORWARDED_PROTO) == b"https" else b"http"

@@ -16,7 +16,7 @@ import trio
 from mesh.codec.events import ProtocolError
 from mesh.codec.h1 import RequestHead, encode_request
 from mesh.proxy.failures import NO_HEALTHY_UPSTREAM, TERMINATED, UpstreamFailed
-from mesh.proxy.forwarded import INTERNAL, forwarded_lines
+from mesh.proxy.forwarded import forwarded_lines
 from mesh.proxy.observe.record import Record
 from mesh.proxy.poller import BIG_READ, Parker
 from mesh.proxy.route import CompiledMirror, CompiledRoute
@@ -94,7 +94,7 @@ class Mirrors:
             raise UpstreamFailed(NO_HEALTHY_UPSTREAM)
         record.host = host
         remove, lines = forwarded_lines(record, terminal.manager)
-        remove += terminal.observer.removals(record) + INTERNAL
+        remove += terminal.observer.removals(record)
         lines += terminal.observer.lines(record)
         data = encode_request(head, route.rewritten_target(head), shadow(head.authority), remove, lines) + body
         parker = Parker()

@@ -12,6 +12,7 @@ import resource
 import select
 import socket
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final
 
 import trio
@@ -34,6 +35,8 @@ _IN = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _OUT = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _HUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _SPINS = 8
+_BATCH = 256
+_STALE_SECONDS = 0.001
 
 
 class Parker:
@@ -85,6 +88,11 @@ class Channel:
     @property
     def socket(self) -> socket.socket:
         return self._sock
+
+    @property
+    def is_stale(self) -> bool:
+        """The kernel was not asked for a while, so that the peer may have closed without our knowing."""
+        return perf_counter() - self._poller.polled_at > _STALE_SECONDS
 
     @property
     def is_open(self) -> bool:
@@ -156,11 +164,15 @@ class Channel:
 
 
 class Poller:
-    """Concurrency: `run` in exactly one task; everything else from any task of the same trio run."""
+    """Concurrency: `run` in exactly one task; everything else from any task of the same trio run.
+
+    polled_at: when the kernel was last asked (`time.perf_counter`): what happened before has been dispatched.
+    """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._channels: dict[int, Channel] = {}
+        self.polled_at = 0.0
 
     def open(self, sock: socket.socket, parker: Parker, is_readable: bool = True) -> Channel:
         """Take a non-blocking socket over; the channel closes it. is_readable: bytes may be there already."""
@@ -188,7 +200,8 @@ class Poller:
         self._epoll.close()
 
     def _dispatch(self) -> bool:
-        events = self._epoll.poll(0, 256)
+        events = self._epoll.poll(0, _BATCH)
+        self.polled_at = perf_counter()
         channels = self._channels
         for fd, event in events:
             channel = channels.get(fd)

@@ -1,8 +1,8 @@
 """Pool: the HTTP/1 connections of one cluster to one host, the freshest idle one first.
 
 A pooled connection may die while it is idle. Three things keep that from hitting a request: the poller reports the
-end of a stream and the connection is dropped there and then; one that rested is looked at once more before use;
-and the peer's announced or observed idle limit is stayed below.
+end of a stream and the connection is dropped there and then; if it had no chance to, the connection is looked at before
+use; and the peer's announced or observed idle limit is stayed below.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.poller import Parker
 from mesh.proxy.upstream_h1 import UpstreamConnection
 
-# Idle for less than this: the poller has run since, and would have told.
-_TRUSTED_SECONDS = 0.001
 # An observed idle limit is met with this much to spare.
 _SHARE_OF_LIMIT = 0.9
 
@@ -90,7 +88,7 @@ class Pool:
             connection.channel.on_idle = None
             rested = now - connection.idle_since
             is_fit = now < connection.usable_until and rested < self._idle_limit
-            if is_fit and (rested < _TRUSTED_SECONDS or connection.is_alive()):
+            if is_fit and not connection.channel.hung_up and (not connection.channel.is_stale or connection.is_alive()):
                 if connection.deadline is not None:
                     connection.deadline.lift()
                 return connection

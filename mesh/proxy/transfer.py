@@ -62,7 +62,7 @@ class Upload:
 
     __slots__ = ("_down", "_offset", "_parser", "_pending", "_replay", "_replay_bytes", "is_broken", "is_done", "received")
 
-    def __init__(self, down: Channel, parser: RequestParser, has_body: bool) -> None:
+    def __init__(self, down: Channel, parser: RequestParser) -> None:
         self._down = down
         self._parser = parser
         self._pending = b""
@@ -70,7 +70,7 @@ class Upload:
         self._replay: list[bytes] | None = []
         self._replay_bytes = 0
         self.received = 0
-        self.is_done = not has_body
+        self.is_done = False
         self.is_broken = False
 
     @property
@@ -144,6 +144,34 @@ class Upload:
                 self._replay = None
             else:
                 self._replay.append(run)
+
+
+class _NoUpload(Upload):
+    """Of requests without a body: complete from the start. One object serves them all."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.is_done = True
+        self.is_broken = False
+
+    @property
+    def can_replay(self) -> bool:
+        return True
+
+    @property
+    def is_read(self) -> bool:
+        return True
+
+    def copy(self) -> bytes | None:
+        return b""
+
+    def restart(self) -> None:
+        return
+
+
+NO_UPLOAD = _NoUpload()
 
 
 class Download:
