@@ -1,0 +1,528 @@
+"""The server's side of one ADS stream, sans I/O: requests and snapshots in, responses out.
+
+One rule decides what may leave, for both variants and all types (make before break):
+
+    a resource is sent only when every cluster that it names is usable at the client;
+    a resource is taken away only when nothing that the client may have in force names it.
+
+A cluster is usable once the client has ACKed some version of it and, for EDS clusters, has its endpoints. From this
+follow CDS -> EDS -> LDS -> RDS for additions and the reverse for removals. The rule binds only clients that take all
+clusters (wildcard, like Envoy and our proxy); one that asks by name (gRPC: LDS -> RDS -> CDS -> EDS) waits for itself.
+A client that neither ACKs nor NACKs holds nothing up for longer than `hold_seconds`.
+
+When to answer a request (the rest is silence):
+    first of its type, or a SotW one without nonce    everything asked for
+    NACK                                              nothing; the refused version is not sent again
+    ACK                                               whatever waited for it
+    stale nonce                                       nothing (SotW: its names are ignored too; a newer request follows)
+    names added                                       those
+    names taken away                                  nothing
+Envoy warms a changed cluster (listener) anew and then waits for its endpoints (routes): these are owed again after
+every CDS (LDS) response that names them, changed or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import envoy.service.discovery.v3.discovery_pb2 as discovery_pb
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError as ProtobufError
+
+from mesh.model.node import Node
+from mesh.xds.error import ProtocolError
+from mesh.xds.kind import BY_URL, PUSH_ORDER, Kind, Variant
+from mesh.xds.nack import refused_names
+from mesh.xds.node import read_node
+from mesh.xds.resource import EMPTY_BUNDLE, Bundle, Ref, Resource
+from mesh.xds.subscription import WILDCARD, Status, Subscription
+from mesh.xds.version import version_of_set
+
+MAX_NAMES = 50_000
+"""Names one stream may ask for, all types together: Istio's largest known meshes stay below."""
+_MAX_UNKNOWN_TYPES = 32
+_MAX_IN_FLIGHT = 16
+"""Unanswered responses per type; then changes pile up into one until the client answers."""
+_MAX_RESPONSE_BYTES = 3 << 20
+"""Delta responses are split here: gRPC clients accept messages of 4 MiB unless told otherwise."""
+_NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A message to write. kind None: the answer to a type that we do not serve."""
+
+    kind: Kind | None
+    body: bytes
+    resources: int
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A NACK of one resource; resource "" when the response held none."""
+
+    kind: Kind
+    resource: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What came of one request. is_stale: its nonce was not one of ours (any more)."""
+
+    responses: tuple[Response, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceStatus:
+    """One line of CSDS. version: of what was sent last. sent_at: on the caller's clock, 0 = not sent."""
+
+    kind: Kind
+    name: str
+    version: str
+    status: Status
+    sent_at: float
+    error: str = ""
+    refused_version: str = ""
+    refused_at: float = 0.0
+    body: bytes = b""
+
+
+class AdsStream:
+    """One stream. `node` is None until the first request. Concurrency: one caller at a time.
+
+    Args: stream_id: unique; prefix of the nonces, so that one of an older stream is never mistaken for ours.
+          demand: for a listener asked for by name that the snapshot does not hold: a projection for it, or None.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        stream_id: str,
+        demand: Callable[[str], Bundle | None] = lambda name: None,
+        hold_seconds: float = 5.0,
+    ) -> None:
+        self.variant = variant
+        self.node: Node | None = None
+        self._stream_id = stream_id
+        self._demand = demand
+        self._hold_seconds = hold_seconds
+        self._bundle: Bundle | None = None
+        self._demanded: dict[str, Bundle] = {}
+        self._subscriptions: dict[Kind, Subscription] = {}
+        self._owed: set[Ref] = set()
+        self._held: dict[tuple[str, Ref], float] = {}
+        self._still_held: dict[tuple[str, Ref], float] = {}
+        self._unknown_types: dict[str, str] = {}
+        self._nonces = 0
+
+    @property
+    def deadline(self) -> float:
+        """When `on_time` must be called at the latest (a hold ends); inf = nothing is held."""
+        return min(self._held.values(), default=_NEVER)
+
+    @property
+    def is_settled(self) -> bool:
+        """Everything was sent and answered."""
+        return not self._held and not any(sub.in_flight for sub in self._subscriptions.values())
+
+    def on_request(self, data: bytes, now: float) -> Reaction:
+        """A request arrived.
+
+        Raises: ProtocolError: undecodable, without node at first, or asking for too much; end the stream.
+        """
+        request_type = (
+            discovery_pb.DeltaDiscoveryRequest if self.variant is Variant.DELTA else discovery_pb.DiscoveryRequest
+        )
+        try:
+            request = request_type.FromString(data)
+        except ProtobufError as exc:
+            raise ProtocolError(f"not a {request_type.DESCRIPTOR.name}: {exc}") from exc
+        if self.node is None:
+            if not request.HasField("node"):
+                raise ProtocolError("the first request of a stream must carry the node")
+            self.node = read_node(request.node)
+        kind = BY_URL.get(request.type_url)
+        if kind is None:
+            return Reaction(self._answer_unknown(request))
+        refusals, is_stale = (self._on_delta if self.variant is Variant.DELTA else self._on_sotw)(kind, request, now)
+        if sum(len(sub.names) for sub in self._subscriptions.values()) > MAX_NAMES:
+            raise ProtocolError(f"more than {MAX_NAMES} resource names on one stream")
+        if kind is Kind.LISTENER:
+            self._demand_listeners()
+        return Reaction(self._flush(now), refusals, is_stale)
+
+    def on_snapshot(self, bundle: Bundle, now: float) -> tuple[Response, ...]:
+        """The node's configuration changed (or is known for the first time)."""
+        self._bundle = bundle
+        self._owed = {ref for ref in self._owed if ref[1] in bundle.of(ref[0]) or self._is_asked_for(ref)}
+        self._demanded.clear()
+        self._demand_listeners()
+        return self._flush(now)
+
+    def on_time(self, now: float) -> tuple[Response, ...]:
+        """`deadline` has come."""
+        return self._flush(now)
+
+    def status(self, with_bodies: bool = False) -> list[ResourceStatus]:
+        """What the client has of everything that it wants, and of what it still has besides."""
+        return [line for kind in PUSH_ORDER for line in self._status_of(kind, with_bodies)]
+
+    # Requests
+
+    def _on_sotw(self, kind: Kind, request: Any, now: float) -> tuple[tuple[Refusal, ...], bool]:
+        names = set(request.resource_names)
+        sub = self._subscriptions.get(kind)
+        if sub is None:
+            sub = self._subscriptions[kind] = Subscription(kind, self.variant)
+            self._ask_sotw(sub, names, is_first=True)
+            return (), False
+        nonce = request.response_nonce
+        if not nonce:
+            sub.start_over()
+            self._ask_sotw(sub, names, is_first=True)
+            return (), False
+        refusals = self._settle(sub, request, now)
+        if nonce != sub.last_nonce:
+            return refusals, True
+        self._ask_sotw(sub, names, is_first=False)
+        return refusals, False
+
+    def _ask_sotw(self, sub: Subscription, names: set[str], is_first: bool) -> None:
+        """A SotW request repeats the whole subscription. Only the first may mean "everything" by naming nothing."""
+        was_everything = sub.is_wildcard
+        if not names and (is_first or was_everything):
+            sub.is_wildcard = sub.kind.is_full_state
+        else:
+            sub.is_wildcard = WILDCARD in names
+        names.discard(WILDCARD)
+        if was_everything and not sub.is_wildcard:
+            sub.forget([name for name in sub.sent if name not in names])
+        sub.forget(sub.names - names)
+        sub.names = names
+
+    def _on_delta(self, kind: Kind, request: Any, now: float) -> tuple[tuple[Refusal, ...], bool]:
+        subscribe, unsubscribe = set(request.resource_names_subscribe), set(request.resource_names_unsubscribe)
+        sub = self._subscriptions.get(kind)
+        is_first = sub is None
+        if sub is None:
+            sub = self._subscriptions[kind] = Subscription(kind, self.variant)
+            sub.bring_along(request.initial_resource_versions)
+            # Naming nothing means everything, for the two types that clients take whole.
+            sub.is_wildcard = WILDCARD in subscribe or (not subscribe and kind.is_full_state)
+        refusals: tuple[Refusal, ...] = ()
+        is_stale = False
+        if request.response_nonce and not is_first:
+            is_stale = request.response_nonce not in sub.in_flight
+            refusals = self._settle(sub, request, now)
+        if WILDCARD in subscribe:
+            sub.is_wildcard = True
+        if not is_first:
+            # Asked for again: the client has lost it, whatever we sent.
+            self._owed.update((kind, name) for name in subscribe if name != WILDCARD)
+        sub.names |= subscribe - {WILDCARD}
+        self._unsubscribe(sub, unsubscribe)
+        if is_first:
+            # What it brought along and does not want any more is none of our business.
+            sub.forget([name for name in sub.sent if not sub.covers(name)])
+        return refusals, is_stale
+
+    def _unsubscribe(self, sub: Subscription, names: set[str]) -> None:
+        if WILDCARD in names and sub.is_wildcard:
+            sub.is_wildcard = False
+            sub.forget([name for name in sub.sent if name not in sub.names])
+        names.discard(WILDCARD)
+        sub.names -= names
+        if sub.is_wildcard:
+            # It dropped what the wildcard still covers: it must be told again (xDS, "Unsubscribing").
+            self._owed.update((sub.kind, name) for name in names)
+        else:
+            sub.forget(names)
+
+    def _settle(self, sub: Subscription, request: Any, now: float) -> tuple[Refusal, ...]:
+        """ACK or NACK of one of our responses, if it is that."""
+        nonce = request.response_nonce
+        if nonce not in sub.in_flight:
+            return ()
+        if not request.HasField("error_detail"):
+            sub.on_ack(nonce)
+            return ()
+        offered = [name for name, resource in sub.in_flight[nonce].items() if resource is not None]
+        refused = refused_names(request.error_detail, offered)
+        by_name: dict[str, str] = dict(refused)
+        sub.on_nack(nonce, by_name, request.error_detail.message, now)
+        if not refused:
+            return (Refusal(sub.kind, "", request.error_detail.message),)
+        return tuple(Refusal(sub.kind, name, message) for name, message in refused)
+
+    def _answer_unknown(self, request: Any) -> tuple[Response, ...]:
+        """Nothing of this type exists here: say so once, so that nobody waits for it; answers to that are final."""
+        url = request.type_url
+        if not url:
+            raise ProtocolError("a request on an aggregated stream must carry a type_url")
+        is_delta = self.variant is Variant.DELTA
+        names = list(request.resource_names_subscribe) if is_delta else []
+        if request.response_nonce and request.response_nonce == self._unknown_types.get(url) and not names:
+            return ()
+        if url in self._unknown_types and not names and request.response_nonce:
+            return ()
+        if len(self._unknown_types) >= _MAX_UNKNOWN_TYPES and url not in self._unknown_types:
+            raise ProtocolError(f"more than {_MAX_UNKNOWN_TYPES} resource types that are not served here")
+        nonce = self._unknown_types[url] = self._next_nonce()
+        if is_delta:
+            removed = [name for name in names if name != WILDCARD]
+            message = discovery_pb.DeltaDiscoveryResponse(type_url=url, nonce=nonce, removed_resources=removed)
+        else:
+            message = discovery_pb.DiscoveryResponse(type_url=url, nonce=nonce, version_info="0")
+        return (Response(None, message.SerializeToString(), 0),)
+
+    # Responses
+
+    def _flush(self, now: float) -> tuple[Response, ...]:
+        """Everything that may leave now."""
+        if self._bundle is None:
+            return ()
+        responses: list[Response] = []
+        self._still_held = {}
+        for kind in PUSH_ORDER:
+            sub = self._subscriptions.get(kind)
+            if sub is not None and len(sub.in_flight) < _MAX_IN_FLIGHT:
+                responses.extend(self._push(sub, now))
+        self._held = self._still_held
+        return tuple(responses)
+
+    def _push(self, sub: Subscription, now: float) -> Iterator[Response]:
+        target = self._target(sub)
+        changed: dict[str, Resource | None] = {}
+        for name, resource in target.items():
+            last = sub.sent.get(name)
+            is_new = last is None or last.version != resource.version
+            if (is_new or (sub.kind, name) in self._owed) and self._may_send(resource, now):
+                changed[name] = resource
+        changed.update(self._removals(sub, target, now))
+        if not changed and (sub.is_greeted or not sub.is_wildcard):
+            return
+        self._owed.difference_update((sub.kind, name) for name in changed)
+        yield from (self._delta if self.variant is Variant.DELTA else self._sotw)(sub, target, changed, now)
+        self._owe_dependents(changed.values())
+
+    def _removals(self, sub: Subscription, target: Mapping[str, Resource], now: float) -> Iterator[tuple[str, None]]:
+        """Names that the client is to drop, or (delta) to be told that they do not exist."""
+        for name, resource in sub.sent.items():
+            gone = resource is not None and name not in target
+            if gone and self._may_remove((sub.kind, name), now):
+                yield name, None
+        if self.variant is Variant.DELTA:
+            for name in sub.names:
+                is_asked = name not in sub.sent or (sub.kind, name) in self._owed
+                if name not in target and is_asked:
+                    yield name, None
+
+    def _delta(
+        self, sub: Subscription, target: Mapping[str, Resource], changed: Mapping[str, Resource | None], now: float
+    ) -> Iterator[Response]:
+        system_version = version_of_set(target.values())
+        for part in _split(changed):
+            present = [resource for resource in part.values() if resource is not None]
+            removed = [name for name, resource in part.items() if resource is None]
+            nonce = self._next_nonce()
+            message = discovery_pb.DeltaDiscoveryResponse(
+                system_version_info=system_version,
+                type_url=sub.kind.value,
+                nonce=nonce,
+                removed_resources=removed,
+                resources=[
+                    discovery_pb.Resource(
+                        name=resource.name,
+                        version=resource.version,
+                        resource=AnyMessage(type_url=sub.kind.value, value=resource.body),
+                    )
+                    for resource in present
+                ],
+            )
+            sub.on_sent(nonce, part, now)
+            yield Response(sub.kind, message.SerializeToString(), len(present), len(removed))
+
+    def _sotw(
+        self, sub: Subscription, target: Mapping[str, Resource], changed: Mapping[str, Resource | None], now: float
+    ) -> Iterator[Response]:
+        """Full-state types repeat what the client has; of the others, what is left out simply stays as it is."""
+        contents = dict(changed)
+        if sub.kind.is_full_state:
+            contents = {**sub.sent, **changed}
+        present = [resource for resource in contents.values() if resource is not None]
+        if not present and not sub.kind.is_full_state:
+            # Nothing to say it with: SotW cannot take away endpoints or routes. The client drops them by itself.
+            sub.forget_sent(name for name, resource in contents.items() if resource is None)
+            return
+        nonce = self._next_nonce()
+        message = discovery_pb.DiscoveryResponse(
+            version_info=version_of_set(present),
+            type_url=sub.kind.value,
+            nonce=nonce,
+            resources=[AnyMessage(type_url=sub.kind.value, value=resource.body) for resource in present],
+        )
+        sub.on_sent(nonce, contents, now)
+        removed = sum(resource is None for resource in contents.values())
+        yield Response(sub.kind, message.SerializeToString(), len(present), removed)
+
+    def _owe_dependents(self, resources: Iterable[Resource | None]) -> None:
+        """Clusters' endpoints and listeners' routes: the client may warm them anew and wait for these."""
+        for resource in resources:
+            if resource is not None:
+                self._owed.update(ref for ref in resource.refs if ref[0] in (Kind.ENDPOINT, Kind.ROUTE))
+
+    # Decisions
+
+    def _target(self, sub: Subscription) -> Mapping[str, Resource]:
+        """What the client is to end up with of this type."""
+        bundle = self._bundle or EMPTY_BUNDLE
+        everything = bundle.of(sub.kind)
+        if sub.is_wildcard and not sub.names:
+            return everything
+        wanted = dict(everything) if sub.is_wildcard else {}
+        for name in sub.names:
+            resource = self._find(sub.kind, name)
+            if resource is not None:
+                wanted[name] = resource
+        return wanted
+
+    def _find(self, kind: Kind, name: str) -> Resource | None:
+        bundle = self._bundle or EMPTY_BUNDLE
+        resource = bundle.of(kind).get(name)
+        if resource is not None:
+            return resource
+        for demanded in self._demanded.values():
+            resource = demanded.of(kind).get(name)
+            if resource is not None:
+                return resource
+        return None
+
+    def _may_send(self, resource: Resource, now: float) -> bool:
+        if all(kind is not Kind.CLUSTER or self._is_usable(name) for kind, name in resource.refs):
+            return True
+        return self._hold_is_over("send", (resource.kind, resource.name), now)
+
+    def _is_usable(self, cluster: str) -> bool:
+        """The client can send requests to this cluster, or waiting for it is pointless."""
+        clusters = self._subscriptions.get(Kind.CLUSTER)
+        if clusters is None or not clusters.is_wildcard:
+            return True
+        resource = self._find(Kind.CLUSTER, cluster)
+        if resource is None or cluster in clusters.unseen:
+            return True
+        if not clusters.is_settled(cluster):
+            return False
+        if cluster not in clusters.acked:
+            return True
+        endpoints = self._subscriptions.get(Kind.ENDPOINT)
+        for kind, name in clusters.acked[cluster].refs:
+            if kind is Kind.ENDPOINT and self._find(kind, name) is not None:
+                if endpoints is None or not endpoints.is_settled(name):
+                    return False
+        return True
+
+    def _may_remove(self, ref: Ref, now: float) -> bool:
+        if not self._is_referenced(ref):
+            return True
+        return self._hold_is_over("remove", ref, now)
+
+    def _is_referenced(self, ref: Ref) -> bool:
+        """Whether something that the client may have in force names it, as far as we can know."""
+        for kind in _REFERRERS[ref[0]]:
+            sub = self._subscriptions.get(kind)
+            if sub is None:
+                # Came back with clusters of an earlier stream and will ask for listeners next: they may need it.
+                if self._brought_along(ref):
+                    return True
+                continue
+            if sub.unseen and self._brought_along(ref):
+                return True
+            if any(ref in resource.refs for resource in sub.held_by_client()):
+                return True
+        return False
+
+    def _brought_along(self, ref: Ref) -> bool:
+        sub = self._subscriptions.get(ref[0])
+        return sub is not None and sub.is_wildcard and ref[1] in sub.unseen
+
+    def _hold_is_over(self, what: str, ref: Ref, now: float) -> bool:
+        deadline = self._held.get((what, ref), now + self._hold_seconds)
+        if now >= deadline:
+            return True
+        self._still_held[what, ref] = deadline
+        return False
+
+    def _is_asked_for(self, ref: Ref) -> bool:
+        sub = self._subscriptions.get(ref[0])
+        return sub is not None and ref[1] in sub.names
+
+    def _demand_listeners(self) -> None:
+        """Named listeners that the snapshot lacks are made for whoever asks (proxyless gRPC)."""
+        sub = self._subscriptions.get(Kind.LISTENER)
+        if sub is None or self._bundle is None:
+            return
+        for gone in self._demanded.keys() - sub.names:
+            del self._demanded[gone]
+        for name in sub.names - self._demanded.keys():
+            if name not in self._bundle.of(Kind.LISTENER):
+                bundle = self._demand(name)
+                if bundle is not None:
+                    self._demanded[name] = bundle
+
+    def _next_nonce(self) -> str:
+        self._nonces += 1
+        return f"{self._stream_id}-{self._nonces}"
+
+    # Introspection
+
+    def _status_of(self, kind: Kind, with_bodies: bool) -> Iterator[ResourceStatus]:
+        sub = self._subscriptions.get(kind)
+        if sub is None:
+            for name in (self._bundle or EMPTY_BUNDLE).of(kind):
+                yield ResourceStatus(kind, name, "", Status.NOT_SENT, 0.0)
+            return
+        target = self._target(sub)
+        for name in sorted({*target, *(name for name, resource in sub.sent.items() if resource is not None)}):
+            wanted = target.get(name)
+            sent = sub.sent.get(name)
+            rejection = sub.rejected.get(name)
+            yield ResourceStatus(
+                kind=kind,
+                name=name,
+                version=sent.version if sent is not None else "",
+                status=sub.status(name, wanted.version if wanted is not None else None),
+                sent_at=sub.sent_at.get(name, 0.0),
+                error=rejection.message if rejection is not None else "",
+                refused_version=rejection.version if rejection is not None else "",
+                refused_at=rejection.at if rejection is not None else 0.0,
+                body=sent.body if with_bodies and sent is not None else b"",
+            )
+
+
+_REFERRERS: Mapping[Kind, tuple[Kind, ...]] = {
+    Kind.CLUSTER: (Kind.LISTENER, Kind.ROUTE),
+    Kind.ENDPOINT: (Kind.CLUSTER,),
+    Kind.LISTENER: (),
+    Kind.ROUTE: (Kind.LISTENER,),
+    Kind.SECRET: (Kind.CLUSTER, Kind.LISTENER),
+}
+
+
+def _split(changed: Mapping[str, Resource | None]) -> Iterator[dict[str, Resource | None]]:
+    """Parts of bounded size; one (empty) part when there is nothing."""
+    part: dict[str, Resource | None] = {}
+    size = 0
+    for name, resource in changed.items():
+        weight = len(name) + (len(resource.body) if resource is not None else 0)
+        if part and size + weight > _MAX_RESPONSE_BYTES:
+            yield part
+            part, size = {}, 0
+        part[name] = resource
+        size += weight
+    yield part
