@@ -96,7 +96,8 @@ class LeastRequestPicker:
 
 
 def _load(host: Host) -> float:
-    return (host.active + 1) / host.weight
+    # Idle hosts are equal: then the first drawn wins, and the draw has the weights in it already.
+    return host.active / host.weight
 
 
 def _least(hosts: Sequence[Host], choices: int, rng: Rng) -> Host:

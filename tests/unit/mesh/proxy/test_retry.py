@@ -111,7 +111,7 @@ def test_a_policy_that_allows_nothing_is_none(retry: RetryPolicy) -> None:
 
 @pytest.mark.parametrize("retry", [RetryPolicy(frozenset({"5xxx"})), RetryPolicy(frozenset({"200"})), RetryPolicy(frozenset({"5xx"}), -1)])
 def test_bad_policies_are_refused(retry: RetryPolicy) -> None:
-    with pytest.raises(CompileError, match="^f: "):
+    with pytest.raises(CompileError, match=r"^f: "):
         compile_retry(retry, "f")
 
 
