@@ -101,8 +101,9 @@ class AdsClient:
     def on_open(self) -> tuple[bytes, ...]:
         """A stream was opened (again): the first requests, with the versions we have."""
         self._topics = {}
-        # What did not exist on the old stream may exist now.
+        # What did not exist on the old stream may exist now; what was refused there is sent again if it is still so.
         self._absent.clear()
+        self._rejections.clear()
         requests = [self._first_request(kind, set()) for kind in _WHOLE]
         return (*requests, *self._subscribe())
 

@@ -289,6 +289,8 @@ class AdsStream:
             return ()
         responses: list[Response] = []
         self._still_held = {}
+        for sub in self._subscriptions.values():
+            sub.recognize(self._target(sub) if sub.unseen else {})
         for kind in PUSH_ORDER:
             sub = self._subscriptions.get(kind)
             if sub is not None and len(sub.in_flight) < _MAX_IN_FLIGHT:
@@ -434,11 +436,13 @@ class AdsStream:
 
     def _is_referenced(self, ref: Ref) -> bool:
         """Whether something that the client may have in force names it, as far as we can know."""
+        if ref[0] is Kind.CLUSTER and self._is_listener_cold():
+            return True
         for kind in _REFERRERS[ref[0]]:
             sub = self._subscriptions.get(kind)
             if sub is None:
-                # Came back with clusters of an earlier stream and will ask for listeners next: they may need it.
-                if self._brought_along(ref):
+                # Came back with clusters of an earlier stream, and what needs them is asked for next.
+                if self._brought_along(ref) and (kind is not Kind.ROUTE or self._names_routes()):
                     return True
                 continue
             if sub.unseen and self._brought_along(ref):
@@ -446,6 +450,22 @@ class AdsStream:
             if any(ref in resource.refs for resource in sub.held_by_client()):
                 return True
         return False
+
+    def _is_listener_cold(self) -> bool:
+        """A listener waits for its routes at the client: until then its last version, unknown here, is in force."""
+        listeners = self._subscriptions.get(Kind.LISTENER)
+        routes = self._subscriptions.get(Kind.ROUTE)
+        if listeners is None or not listeners.is_wildcard:
+            return False
+        return any(
+            kind is Kind.ROUTE and self._find(kind, name) is not None and (routes is None or name not in routes.acked)
+            for resource in listeners.acked.values()
+            for kind, name in resource.refs
+        )
+
+    def _names_routes(self) -> bool:
+        sub = self._subscriptions.get(Kind.LISTENER)
+        return sub is None or any(kind is Kind.ROUTE for held in sub.held_by_client() for kind, _ in held.refs)
 
     def _brought_along(self, ref: Ref) -> bool:
         sub = self._subscriptions.get(ref[0])

@@ -71,6 +71,14 @@ class Subscription:
             self.sent[name] = self.acked[name] = known
             self.unseen.add(name)
 
+    def recognize(self, target: Mapping[str, Resource]) -> None:
+        """Brought along in just the version that we have: then we know its content after all."""
+        for name in [
+            name for name in self.unseen if name in target and target[name].version == self.acked[name].version
+        ]:
+            self.sent[name] = self.acked[name] = target[name]
+            self.unseen.discard(name)
+
     def start_over(self) -> None:
         """The client has nothing (any more): everything it wants is to be sent."""
         self.is_greeted = False

@@ -57,7 +57,7 @@ STEPS = st.lists(
     ),
     max_size=30,
 )
-SETTINGS = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def apply(wire: Wire, step, bundles) -> None:
