@@ -1,0 +1,353 @@
+"""`python -m mesh.sandbox.forward`: relay TCP from 127.0.0.1 of the host to addresses in the node's network namespace.
+
+Sockets belong to the namespace of the thread that makes them. One helper thread stays in the host's and makes the rare
+listeners; the main thread moves into the node's and makes the frequent outgoing connections. Bytes move with splice(2)
+through a pipe, never through Python.
+
+Control: a Unix socket taking JSON lines.
+    {"forwards": {"<ns>/<service>": {"<port>": "<ip>:<port>"}}}   the whole wish; listeners that stay keep their address
+    {"wait": ["<ns>/<service>", "<port>"]}                        answered with {"address": "127.0.0.1:<port>"} as soon as it exists
+The addresses are published in forwards.json.
+"""
+
+import argparse
+import errno
+import json
+import logging
+import os
+import queue
+import select
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mesh.sandbox import linux
+
+_CHUNK_BYTES = 256 * 1024
+_BACKLOG = 1024
+_log = logging.getLogger("forward")
+
+Forwards = dict[str, dict[str, str]]
+
+
+class Loop:
+    """An epoll loop with one handler per descriptor."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._events: dict[int, int] = {}
+
+    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        """Call `handler(events)` while `fd` is ready for any of `events`."""
+        self._handlers[fd] = handler
+        self._events[fd] = 0
+        self.change(fd, events)
+
+    def change(self, fd: int, events: int) -> None:
+        """Watch for other events. None at all leaves epoll, which would report a hang-up again and again."""
+        before, self._events[fd] = self._events[fd], events
+        if before == events:
+            return
+        if not before:
+            self._epoll.register(fd, events)
+        elif not events:
+            self._epoll.unregister(fd)
+        else:
+            self._epoll.modify(fd, events)
+
+    def forget(self, fd: int) -> None:
+        self.change(fd, 0)
+        del self._handlers[fd], self._events[fd]
+
+    def run(self) -> None:
+        while True:
+            for fd, events in self._epoll.poll():
+                if (handler := self._handlers.get(fd)) is not None:
+                    handler(events)
+
+
+class _Direction:
+    """Bytes from one socket to the other. `ended` = the source said it is done; `closed` = the sink was told so."""
+
+    __slots__ = ("closed", "ended", "pending", "read", "sink", "source", "write")
+
+    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+        self.source, self.sink = source, sink
+        self.read, self.write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.pending = 0
+        self.ended = self.closed = False
+
+    def pump(self) -> None:
+        """Move what can be moved now.
+
+        Raises: OSError: one of the two is broken.
+        """
+        flags = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
+        while True:
+            if self.pending:
+                try:
+                    self.pending -= os.splice(self.read, self.sink.fileno(), self.pending, flags=flags)
+                except BlockingIOError:
+                    return
+            elif self.ended:
+                if not self.closed:
+                    self.closed = True
+                    self.sink.shutdown(socket.SHUT_WR)
+                return
+            else:
+                try:
+                    moved = os.splice(self.source.fileno(), self.write, _CHUNK_BYTES, flags=flags)
+                except BlockingIOError:
+                    return
+                self.pending = moved
+                self.ended = moved == 0
+
+    def close(self) -> None:
+        os.close(self.read)
+        os.close(self.write)
+
+
+class Relay:
+    """One accepted connection and its counterpart in the node's namespace."""
+
+    def __init__(self, loop: Loop, client: socket.socket, target: tuple[str, int]) -> None:
+        self._loop, self._client, self._target = loop, client, target
+        self._server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        for sock in (client, self._server):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._up = _Direction(client, self._server)
+        self._down = _Direction(self._server, client)
+        self._connected = False
+        result = self._server.connect_ex(target)
+        if result not in (0, errno.EINPROGRESS):
+            self._close(os.strerror(result), watched=False)
+            return
+        loop.watch(self._server.fileno(), select.EPOLLOUT, self._on_event)
+        loop.watch(client.fileno(), 0, self._on_event)
+
+    def _on_event(self, events: int) -> None:
+        if not self._connected:
+            if number := self._server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._close(os.strerror(number))
+                return
+            if not events & select.EPOLLOUT:
+                return
+            self._connected = True
+        try:
+            self._up.pump()
+            self._down.pump()
+        except OSError as exc:
+            self._close(exc.strerror or str(exc))
+            return
+        if self._up.closed and self._down.closed:
+            self._close(None)
+            return
+        self._loop.change(self._client.fileno(), _interest(self._up, self._down))
+        self._loop.change(self._server.fileno(), _interest(self._down, self._up))
+
+    def _close(self, why: str | None, *, watched: bool = True) -> None:
+        if why is not None:
+            _log.debug("%s:%d: %s", *self._target, why)
+            # The other side is to see the break as a break: reset, do not end politely.
+            linger = struct.pack("ii", 1, 0)
+            for sock in (self._client, self._server):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        for sock in (self._client, self._server):
+            if watched:
+                self._loop.forget(sock.fileno())
+            sock.close()
+        self._up.close()
+        self._down.close()
+
+
+def _interest(reading: _Direction, writing: _Direction) -> int:
+    """What one socket is watched for: it is the source of `reading` and the sink of `writing`."""
+    events = 0
+    if not reading.pending and not reading.ended:
+        events |= select.EPOLLIN
+    if writing.pending:
+        events |= select.EPOLLOUT
+    return events
+
+
+@dataclass(slots=True)
+class _Listener:
+    sock: socket.socket
+    target: tuple[str, int]
+
+
+class Forwarder:
+    """The listeners and who waits for one."""
+
+    def __init__(self, loop: Loop, make_listener: Callable[[int], socket.socket], file: Path) -> None:
+        self._loop, self._make, self._file = loop, make_listener, file
+        self._listeners: dict[tuple[str, str], _Listener] = {}
+        self._waiting: list[tuple[tuple[str, str], socket.socket]] = []
+        self._before: Forwards = json.loads(file.read_text()) if file.exists() else {}
+
+    def apply(self, wanted: Forwards) -> None:
+        """Listen for exactly `wanted`."""
+        flat = {(service, port): _address(target) for service, ports in wanted.items() for port, target in ports.items()}
+        for key in [key for key in self._listeners if key not in flat]:
+            gone = self._listeners.pop(key)
+            self._loop.forget(gone.sock.fileno())
+            gone.sock.close()
+        for key, target in flat.items():
+            if (known := self._listeners.get(key)) is not None:
+                known.target = target
+                continue
+            sock = self._make(int(self._before.get(key[0], {}).get(key[1], ":0").rpartition(":")[2]))
+            listener = self._listeners[key] = _Listener(sock, target)
+            self._loop.watch(sock.fileno(), select.EPOLLIN, lambda _events, listener=listener: self._accept(listener))
+        self._publish()
+
+    def wait(self, service: str, port: str, client: socket.socket) -> None:
+        """Tell `client` the address as soon as there is one."""
+        self._waiting.append(((service, port), client))
+        self._tell()
+
+    def forget_client(self, client: socket.socket) -> None:
+        self._waiting = [entry for entry in self._waiting if entry[1] is not client]
+
+    def _publish(self) -> None:
+        addresses: Forwards = {}
+        for (service, port), listener in sorted(self._listeners.items()):
+            addresses.setdefault(service, {})[port] = _text(listener)
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps(addresses, indent=1))
+        fresh.rename(self._file)
+        self._before = addresses
+        self._tell()
+
+    def _tell(self) -> None:
+        for key, client in list(self._waiting):
+            if (listener := self._listeners.get(key)) is not None:
+                self._waiting.remove((key, client))
+                try:
+                    client.sendall(json.dumps({"address": _text(listener)}).encode() + b"\n")
+                except OSError as exc:
+                    _log.info("a waiting client has gone: %s", exc)
+
+    def _accept(self, listener: _Listener) -> None:
+        try:
+            client, _address = listener.sock.accept()
+        except OSError as exc:  # the client went away before, or descriptors are used up: the next event tries again
+            _log.info("accept: %s", exc)
+            return
+        client.setblocking(False)
+        Relay(self._loop, client, listener.target)
+
+
+class Control:
+    """One connection on the control socket."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, forwarder: Forwarder) -> None:
+        self._loop, self._sock, self._forwarder = loop, sock, forwarder
+        self._buffer = b""
+        sock.setblocking(False)
+        loop.watch(sock.fileno(), select.EPOLLIN, self._on_readable)
+
+    def _on_readable(self, _events: int) -> None:
+        try:
+            data = self._sock.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.forget(self._sock.fileno())
+            self._forwarder.forget_client(self._sock)
+            self._sock.close()
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "forwards" in message:
+                self._forwarder.apply(message["forwards"])
+            else:
+                service, port = message["wait"]
+                self._forwarder.wait(service, port, self._sock)
+
+
+def host_listeners() -> Callable[[int], socket.socket]:
+    """Start the helper thread in the present network namespace; the function returned makes 127.0.0.1 listeners there."""
+    wishes: queue.SimpleQueue[tuple[int, queue.SimpleQueue[socket.socket | OSError]]] = queue.SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            port, reply = wishes.get()
+            try:
+                reply.put(_listen(port))
+            except OSError as exc:
+                reply.put(exc)
+
+    threading.Thread(target=serve, name="host-listeners", daemon=True).start()
+
+    def make(port: int) -> socket.socket:
+        reply: queue.SimpleQueue[socket.socket | OSError] = queue.SimpleQueue()
+        wishes.put((port, reply))
+        result = reply.get()
+        if isinstance(result, OSError):
+            raise result
+        return result
+
+    return make
+
+
+def _listen(port: int) -> socket.socket:
+    for candidate in dict.fromkeys((port, 0)):  # the address of before if it is still free
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", candidate))
+        except OSError:
+            sock.close()
+            if candidate == 0:
+                raise
+            continue
+        sock.listen(_BACKLOG)
+        return sock
+    raise AssertionError("port 0 is always tried")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def _text(listener: _Listener) -> str:
+    host, port = listener.sock.getsockname()
+    return f"{host}:{port}"
+
+
+def main() -> None:
+    """`python -m mesh.sandbox.forward --netns FILE --socket PATH --publish FILE`"""
+    parser = argparse.ArgumentParser(prog="mesh.sandbox.forward")
+    parser.add_argument("--netns", required=True)
+    parser.add_argument("--socket", required=True, type=Path)
+    parser.add_argument("--publish", required=True, type=Path)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    make_listener = host_listeners()
+    linux.enter(options.netns, linux.CLONE_NEWNET)
+    loop = Loop()
+    forwarder = Forwarder(loop, make_listener, options.publish)
+    options.socket.unlink(missing_ok=True)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    control.bind(str(options.socket))
+    control.listen(16)
+    loop.watch(control.fileno(), select.EPOLLIN, lambda _events: _accept_control(loop, control, forwarder))
+    print("ready", flush=True)
+    loop.run()
+
+
+def _accept_control(loop: Loop, control: socket.socket, forwarder: Forwarder) -> None:
+    sock, _ = control.accept()
+    Control(loop, sock, forwarder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m mesh.sandbox.node --state DIR`"""
+
+from mesh.sandbox.node.main import main
+
+main()

@@ -1,0 +1,60 @@
+"""What every pod worker shares. Built by `main`."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from mesh.sandbox.events import EventRecorder
+from mesh.sandbox.images import Image
+from mesh.sandbox.informer import Informer
+from mesh.sandbox.ipam import AddressPool
+from mesh.sandbox.kubeclient import KubeClient
+from mesh.sandbox.layout import Layout
+from mesh.sandbox.node.podspec import Facts
+from mesh.sandbox.node.probing import Prober
+from mesh.sandbox.node.runtimeclient import Known, RuntimeClient
+
+Json = dict[str, Any]
+MAX_PARALLEL_SETUPS = 4
+"""Networks set up at once: each runs `ip` twice, and the sandbox shares a few cores with what it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """One node."""
+
+    layout: Layout
+    name: str
+    node_ip: str
+    cpus: int
+    memory_bytes: int
+    client: KubeClient
+    runtime: RuntimeClient
+    prober: Prober
+    events: EventRecorder
+    resolve_image: Callable[[str], Image]
+    addresses: AddressPool
+    services: Informer
+    configmaps: Informer
+    secrets: Informer
+    adopted: dict[str, Known]
+    setups: trio.CapacityLimiter
+    clock: Callable[[], float]
+
+    def facts(self, pod_ip: str) -> Facts:
+        """What a pod at `pod_ip` may ask about itself."""
+        return Facts(pod_ip, self.node_ip, self.name, self.cpus, self.memory_bytes)
+
+    def lookup(self, namespace: str, kind: str, name: str) -> Json | None:
+        """The decoded data of a ConfigMap or Secret, or None."""
+        informer = self.configmaps if kind == "ConfigMap" else self.secrets
+        found = informer.get(namespace, name)
+        if found is None:
+            return None
+        if kind == "Secret":
+            return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
+        binary = {key: base64.b64decode(value) for key, value in (found.get("binaryData") or {}).items()}
+        return {**(found.get("data") or {}), **binary}

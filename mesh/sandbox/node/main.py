@@ -1,0 +1,174 @@
+"""Wire the node agent: the only place that constructs things."""
+
+import argparse
+import logging
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import trio
+
+from mesh.sandbox import netns
+from mesh.sandbox.dnsserver import DnsServer
+from mesh.sandbox.events import EventRecorder
+from mesh.sandbox.images import BadTable, Image, ImageTable, load_table
+from mesh.sandbox.informer import Informer
+from mesh.sandbox.ipam import AddressPool
+from mesh.sandbox.kubeclient import CONFIGMAPS, ENDPOINT_SLICES, NODES, PODS, SECRETS, SERVICES, Json, KubeClient, read_kubeconfig
+from mesh.sandbox.layout import Layout
+from mesh.sandbox.network import NODE_IP
+from mesh.sandbox.node import registration, volumefiles
+from mesh.sandbox.node.container import PodFiles
+from mesh.sandbox.node.context import MAX_PARALLEL_SETUPS, NodeContext
+from mesh.sandbox.node.podworker import PodWorker
+from mesh.sandbox.node.probing import Prober
+from mesh.sandbox.node.proxy import ServiceProxy
+from mesh.sandbox.node.runtimeclient import RuntimeClient, RuntimeFailure
+from mesh.sandbox.node.scheduler import Scheduler
+from mesh.sandbox.node.server import KubeletServer
+
+NODE_NAME = "node"
+_log = logging.getLogger("node")
+
+
+class Node:
+    """The pods of this node and what they share."""
+
+    def __init__(self, context: NodeContext, pods: Informer, nursery: trio.Nursery) -> None:
+        self._context, self._pods, self._nursery = context, pods, nursery
+        self.workers: dict[str, PodWorker] = {}
+
+    def on_pod(self, old: Json | None, new: Json | None) -> None:
+        """A pod was added, changed or deleted."""
+        if new is None:
+            if old is not None and (worker := self.workers.get(old["metadata"]["uid"])) is not None:
+                worker.gone()
+            return
+        if new["spec"].get("nodeName") != self._context.name:
+            return
+        uid = new["metadata"]["uid"]
+        if (worker := self.workers.get(uid)) is not None:
+            worker.update(new)
+            return
+        worker = self.workers[uid] = PodWorker(self._context, new)
+        self._nursery.start_soon(self._run, worker)
+
+    def on_config(self, old: Json | None, new: Json | None) -> None:
+        """A ConfigMap, Secret or Service changed: who waits for one looks again."""
+        meta = (new or old or {})["metadata"]
+        for worker in self.workers.values():
+            if worker.pod["metadata"]["namespace"] == meta.get("namespace"):
+                worker.poke()
+
+    async def _run(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        except RuntimeFailure:
+            raise
+        except Exception:  # the boundary of one pod: it must not take the others with it
+            meta = worker.pod["metadata"]
+            _log.exception("pod %s/%s", meta["namespace"], meta["name"])
+            worker.event("Warning", "FailedSync", "the sandbox's node failed on this pod; see logs/node.log")
+        finally:
+            self.workers.pop(worker.uid, None)
+
+
+class ImageResolver:
+    """The image table, read again when the user's file changes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp: float | None = None
+        self._table: ImageTable | None = None
+
+    def __call__(self, reference: str) -> Image:
+        stamp = self._file.stat().st_mtime if self._file.exists() else 0.0
+        if self._table is None or stamp != self._stamp:
+            try:
+                self._table = load_table(self._file)
+            except BadTable as exc:
+                _log.error("%s", exc)
+                self._table = self._table or load_table(Path(os.devnull + ".none"))
+            self._stamp = stamp
+        return self._table.resolve(reference)
+
+
+async def run(layout: Layout) -> None:
+    """Run the node until cancelled."""
+    client = KubeClient(read_kubeconfig(layout.node_kubeconfig), "triomesh-node")
+    runtime = await RuntimeClient.connect(layout.runtime_socket)
+    cpus = os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    events = EventRecorder(client, "kubelet", NODE_NAME, time.time)
+    informers = {r.plural: Informer(client, r) for r in (PODS, SERVICES, ENDPOINT_SLICES, CONFIGMAPS, SECRETS, NODES)}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(runtime.run)
+        adopted = await runtime.containers()
+        await registration.register(client, NODE_NAME, cpus, memory, time.time())
+        for informer in informers.values():
+            nursery.start_soon(informer.run)
+        nursery.start_soon(events.run)
+        for informer in informers.values():
+            await informer.synced.wait()
+        context = NodeContext(
+            layout=layout,
+            name=NODE_NAME,
+            node_ip=NODE_IP,
+            cpus=cpus,
+            memory_bytes=memory,
+            client=client,
+            runtime=runtime,
+            prober=Prober(runtime),
+            events=events,
+            resolve_image=ImageResolver(layout.images_file),
+            addresses=AddressPool(layout.root / "ipam.json"),
+            services=informers["services"],
+            configmaps=informers["configmaps"],
+            secrets=informers["secrets"],
+            adopted=adopted,
+            setups=trio.CapacityLimiter(MAX_PARALLEL_SETUPS),
+            clock=time.time,
+        )
+        await _remove_orphans(context, {pod["metadata"]["uid"] for pod in informers["pods"].all()})
+        node = Node(context, informers["pods"], nursery)
+        dns = DnsServer(informers["services"], informers["endpointslices"], random.Random())
+        proxy = ServiceProxy(layout, informers["services"], informers["endpointslices"], events)
+        scheduler = Scheduler(client, informers["pods"], informers["nodes"], events, time.time)
+        nursery.start_soon(dns.run, NODE_IP)
+        nursery.start_soon(proxy.run)
+        nursery.start_soon(scheduler.run, NODE_NAME)
+        nursery.start_soon(registration.keep_lease, client, NODE_NAME, time.time)
+        await nursery.start(KubeletServer(context, node.workers).run, layout.root / "pki")
+        informers["pods"].subscribe(node.on_pod)
+        for name in ("configmaps", "secrets", "services"):
+            informers[name].subscribe(node.on_config)
+        print("ready", flush=True)
+
+
+async def _remove_orphans(context: NodeContext, alive: set[str]) -> None:
+    """What is left of pods that were removed from the API while no node agent was running."""
+    for key in [key for key in context.adopted if key.split("/")[0] not in alive]:
+        if context.adopted[key].exit is None:
+            await context.runtime.signal(key, 9)
+            await context.runtime.wait(key)
+        await context.runtime.forget(key)
+        del context.adopted[key]
+    if not context.layout.pods.exists():
+        return
+    for directory in context.layout.pods.iterdir():
+        if directory.name not in alive:
+            files = PodFiles(directory)
+            netns.tear_down_pod(context.layout.node_netns, context.layout.pod_netns(directory.name), files.namespaces)
+            volumefiles.remove_tree(directory)
+
+
+def main() -> None:
+    """`python -m mesh.sandbox.node --state DIR`"""
+    parser = argparse.ArgumentParser(prog="mesh.sandbox.node")
+    parser.add_argument("--state", required=True, type=Path)
+    root = parser.parse_args().state
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    trio.run(run, Layout(root.name, root))

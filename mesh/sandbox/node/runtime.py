@@ -1,0 +1,432 @@
+"""The container runtime: one small single-threaded process that forks containers, keeps their logs and reaps them.
+
+It outlives the node agent, which can be killed and restarted without a container noticing. When the runtime itself
+dies, the kernel kills its containers (PR_SET_PDEATHSIG), so none is ever left without an owner.
+
+Protocol: SOCK_SEQPACKET at DIR/runtime.sock, one JSON object per packet. A request has "id" and "op"; its answer has
+the same "id" and either "ok" or "error". File descriptors travel as SCM_RIGHTS.
+
+    start  {spec: path of a Launch}                       → {pid, started_at}
+    exec   {exec: the caller's number for it, container, argv, tty} + [stdin, stdout, stderr] unless tty
+                                                          → {pid}  + [pty master] if tty
+    attach {container, input, output, error} + write ends in that order → {}  + [stdin of the container] if input
+    signal {container | exec, signal}                     → {}
+    list   {}                                             → {containers: [...]}
+    forget {container}                                    → {}
+    event: {"event": "exited", "container" | "exec": id, "code", "signal", "finished_at"}
+"""
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mesh.sandbox import linux
+from mesh.sandbox.node.containerlog import ContainerLog, LogStream
+from mesh.sandbox.node.launch import CommandError, Launch, become_container, join_container
+
+MAX_PACKET = 180 * 1024
+_log = logging.getLogger("runtime")
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Container:
+    """One container, from its start until it is forgotten."""
+
+    spec: Launch
+    pid: int
+    started_at: float
+    log: ContainerLog
+    stdin: int | None = None
+    master: int | None = None
+    exit: Json | None = None
+
+
+@dataclass(slots=True)
+class _Starting:
+    """A child that has not reached execve yet: its status pipe closes when it does, or carries the error."""
+
+    reply_to: "_Peer"
+    request: int
+    on_success: Callable[[], Json]
+    on_failure: Callable[[], None]
+    fds: list[int] = field(default_factory=list)
+    error: bytes = b""
+
+
+class _Peer:
+    """A connected node agent. Packets it does not take at once are kept: exits must not be lost."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.pending: list[tuple[bytes, list[int]]] = []
+
+    def send(self, message: Json, fds: list[int] | None = None) -> None:
+        self.pending.append((json.dumps(message).encode(), fds or []))
+        self.flush()
+
+    def flush(self) -> None:
+        while self.pending:
+            data, fds = self.pending[0]
+            try:
+                socket.send_fds(self.sock, [data], fds) if fds else self.sock.send(data)
+            except BlockingIOError:
+                return
+            self.pending.pop(0)
+            for fd in fds:
+                os.close(fd)
+
+
+class Runtime:
+    """The loop and its tables."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._containers: dict[str, Container] = {}
+        self._by_pid: dict[int, str] = {}
+        self._execs: dict[int, int] = {}
+        self._peers: dict[int, _Peer] = {}
+        self._own_pid_ns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._listener = listener
+        self.register(listener.fileno(), select.EPOLLIN, self._accept)
+
+    def register(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        """Call `handler(events)` whenever `fd` is ready."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, events)
+
+    def modify(self, fd: int, events: int) -> None:
+        self._epoll.modify(fd, events)
+
+    def unregister(self, fd: int) -> None:
+        del self._handlers[fd]
+        self._epoll.unregister(fd)
+
+    def run(self, wakeup: int) -> None:
+        """Serve until killed. `wakeup` becomes readable when a child ends."""
+        self.register(wakeup, select.EPOLLIN, lambda _: self._reap(wakeup))
+        while True:
+            for fd, events in self._epoll.poll():
+                if (handler := self._handlers.get(fd)) is not None:
+                    handler(events)
+
+    def _accept(self, _: int) -> None:
+        sock, _address = self._listener.accept()
+        sock.setblocking(False)
+        peer = self._peers[sock.fileno()] = _Peer(sock)
+        self.register(sock.fileno(), select.EPOLLIN, lambda events: self._serve(peer, events))
+
+    def _serve(self, peer: _Peer, events: int) -> None:
+        fd = peer.sock.fileno()
+        try:
+            if events & select.EPOLLOUT:
+                peer.flush()
+            if events & (select.EPOLLIN | select.EPOLLHUP):
+                data, fds, _flags, _address = socket.recv_fds(peer.sock, MAX_PACKET, 3)
+                if not data:
+                    raise ConnectionResetError
+                self._request(peer, json.loads(data), fds)
+        except BlockingIOError:
+            pass
+        except (ConnectionResetError, BrokenPipeError):
+            self.unregister(fd)
+            del self._peers[fd]
+            peer.sock.close()
+            return
+        self.modify(fd, select.EPOLLIN | (select.EPOLLOUT if peer.pending else 0))
+
+    def _request(self, peer: _Peer, message: Json, fds: list[int]) -> None:
+        number = message["id"]
+        try:
+            match message["op"]:
+                case "start":
+                    self._start(peer, number, message["spec"])
+                case "exec":
+                    self._exec(peer, number, message, fds)
+                    fds = []
+                case "attach":
+                    self._attach(peer, number, message, fds)
+                    fds = []
+                case "signal":
+                    self._signal(message)
+                    peer.send({"id": number, "ok": {}})
+                case "list":
+                    peer.send({"id": number, "ok": {"containers": [_describe(c) for c in self._containers.values()]}})
+                case "forget":
+                    self._forget(message["container"])
+                    peer.send({"id": number, "ok": {}})
+                case other:
+                    raise ValueError(f"unknown operation {other!r}")
+        except (OSError, KeyError, ValueError) as exc:
+            peer.send({"id": number, "error": str(exc) or type(exc).__name__})
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    # -- start and exec ---------------------------------------------------------------------------------------------
+
+    def _start(self, peer: _Peer, number: int, path: str) -> None:
+        with open(path, encoding="utf-8") as file:
+            spec = Launch.from_json(json.load(file))
+        if (old := self._containers.get(spec.id)) is not None and old.exit is None:
+            raise ValueError(f"container {spec.id} is already running")
+        log = ContainerLog(spec.log)
+        stdio, ours, master = self._container_stdio(spec)
+        linux.unshare(linux.CLONE_NEWPID)  # for children only; undone in _fork
+        pid, status = self._fork(lambda: become_container(spec), stdio, spec.tty)
+        container = Container(spec, pid, time.time(), log, stdin=ours.pop("stdin", None), master=master)
+        self._containers[spec.id] = container
+        self._by_pid[pid] = spec.id
+        for name, fd in ours.items():
+            self._follow(container, name, fd)
+        self._await_exec(
+            status,
+            _Starting(
+                peer,
+                number,
+                on_success=lambda: {"pid": pid, "started_at": container.started_at},
+                on_failure=lambda: self._drop(spec.id),
+            ),
+        )
+
+    def _container_stdio(self, spec: Launch) -> tuple[list[int], dict[str, int], int | None]:
+        """The child's three descriptors, our ends by stream name, and the pty master if there is one."""
+        if spec.tty:
+            master, slave = os.openpty()
+            os.fchown(slave, spec.uid, spec.gid)
+            os.set_blocking(master, False)
+            return [slave, slave, slave], {"stdout": master}, master
+        ours: dict[str, int] = {}
+        if spec.stdin:
+            stdin, ours["stdin"] = os.pipe()
+        else:
+            stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        stdio = [stdin]
+        for name in ("stdout", "stderr"):
+            ours[name], theirs = os.pipe()
+            os.fchown(theirs, spec.uid, spec.gid)  # so that the container's user may open /dev/stdout
+            os.set_blocking(ours[name], False)
+            stdio.append(theirs)
+        return stdio, ours, None
+
+    def _exec(self, peer: _Peer, number: int, message: Json, fds: list[int]) -> None:
+        container = self._running(message["container"])
+        master, send = None, []
+        if message["tty"]:
+            flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+            master = os.open(f"/proc/{container.pid}/root/dev/pts/ptmx", flags)
+            _unlock_pty(master)
+            slave = linux.open_pty_peer(master)
+            os.fchown(slave, container.spec.uid, container.spec.gid)
+            fds, send = [slave, slave, slave], [master]
+        linux.enter(f"/proc/{container.pid}/ns/pid", linux.CLONE_NEWPID)  # for children only; undone in _fork
+        argv, target = message["argv"], container.pid
+        pid, status = self._fork(lambda: join_container(container.spec, target, argv), fds, message["tty"])
+        self._execs[pid] = message["exec"]
+        self._await_exec(
+            status,
+            _Starting(peer, number, lambda: {"pid": pid}, lambda: self._forget_exec(pid), fds=send),
+        )
+
+    def _forget_exec(self, pid: int) -> None:
+        self._execs.pop(pid, None)
+
+    def _fork(self, become: Callable[[], None], stdio: list[int], tty: bool) -> tuple[int, int]:
+        """Fork a child that takes `stdio` and becomes something; returns its pid and the read end of its status pipe.
+
+        Closes: `stdio`, in the parent.
+        """
+        status_read, status_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _child(become, stdio, tty, status_write)
+        linux.setns(self._own_pid_ns, linux.CLONE_NEWPID)
+        os.close(status_write)
+        for fd in set(stdio):
+            os.close(fd)
+        os.set_blocking(status_read, False)
+        return pid, status_read
+
+    def _await_exec(self, status: int, starting: _Starting) -> None:
+        def readable(_: int) -> None:
+            data = os.read(status, 65536)
+            if data:
+                starting.error += data
+                return
+            self.unregister(status)
+            os.close(status)
+            if starting.error:
+                for fd in starting.fds:
+                    os.close(fd)
+                starting.on_failure()
+                answer = {"error": starting.error.decode(errors="replace")}
+                starting.fds = []
+            else:
+                answer = {"ok": starting.on_success()}
+            self._send(starting.reply_to, {"id": starting.request, **answer}, starting.fds)
+
+        self.register(status, select.EPOLLIN, readable)
+
+    def _send(self, peer: _Peer, message: Json, fds: list[int] | None = None) -> None:
+        try:
+            peer.send(message, fds)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # its socket is readable too, and is cleaned up there
+        if peer.pending and peer.sock.fileno() in self._peers:
+            self.modify(peer.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    # -- output, attach -----------------------------------------------------------------------------------------------
+
+    def _follow(self, container: Container, name: str, fd: int) -> None:
+        stream = LogStream(self, fd, name, container.log)
+        self.register(fd, select.EPOLLIN, stream.on_readable)
+
+    def _attach(self, peer: _Peer, number: int, message: Json, fds: list[int]) -> None:
+        container = self._running(message["container"])
+        send: list[int] = []
+        if message["input"]:
+            source = container.master if container.master is not None else container.stdin
+            if source is None:
+                raise ValueError(f"container {container.spec.id} was not started with stdin: true")
+            send = [os.dup(source)]
+            if container.spec.stdin_once and container.stdin is not None:
+                os.close(container.stdin)
+                container.stdin = None
+        for name, wanted in (("stdout", message["output"]), ("stderr", message["error"])):
+            if wanted and fds:
+                container.log.attach(self, name, fds.pop(0))
+        for fd in fds:
+            os.close(fd)
+        self._send(peer, {"id": number, "ok": {"tty": container.spec.tty}}, send)
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
+
+    def _signal(self, message: Json) -> None:
+        if "exec" in message:
+            pids = [pid for pid, number in self._execs.items() if number == message["exec"]]
+        else:
+            container = self._containers.get(message["container"])
+            pids = [container.pid] if container is not None and container.exit is None else []
+        for pid in pids:
+            os.kill(pid, message["signal"])
+
+    def _forget(self, name: str) -> None:
+        container = self._containers.get(name)
+        if container is not None and container.exit is None:
+            raise ValueError(f"container {name} is still running")
+        self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        container = self._containers.pop(name, None)
+        if container is not None:
+            self._by_pid.pop(container.pid, None)
+            container.log.close(self)
+            if container.stdin is not None:
+                os.close(container.stdin)
+
+    def _reap(self, wakeup: int) -> None:
+        os.read(wakeup, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._on_exit(pid, status)
+
+    def _on_exit(self, pid: int, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        end: Json = {"code": code if code >= 0 else 128 - code, "signal": max(0, -code), "finished_at": time.time()}
+        if (name := self._by_pid.pop(pid, None)) is not None:
+            container = self._containers[name]
+            container.exit = end
+            container.log.drain()
+            end = {"event": "exited", "container": name, **end}
+        elif (number := self._execs.pop(pid, None)) is not None:
+            end = {"event": "exited", "exec": number, **end}
+        else:
+            return  # a child that failed before exec and was answered through its status pipe
+        for peer in list(self._peers.values()):
+            self._send(peer, end)
+
+    def _running(self, name: str) -> Container:
+        container = self._containers.get(name)
+        if container is None or container.exit is not None:
+            raise ValueError(f"container {name} is not running")
+        return container
+
+
+def _unlock_pty(master: int) -> None:
+    """Allow the slave of a freshly opened /dev/ptmx to be opened (ioctl TIOCSPTLCK)."""
+    fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))
+
+
+def _describe(container: Container) -> Json:
+    return {
+        "container": container.spec.id,
+        "pid": container.pid,
+        "started_at": container.started_at,
+        "exit": container.exit,
+    }
+
+
+def _child(become: Callable[[], None], stdio: list[int], tty: bool, status: int) -> None:
+    """In the child: never returns. Writes why to the status pipe when it could not exec."""
+    try:
+        os.setsid()
+        if tty:
+            fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
+        fds = [os.dup(fd) if fd < 3 else fd for fd in stdio]
+        for number, fd in enumerate(fds):
+            os.dup2(fd, number, inheritable=True)
+        signal.set_wakeup_fd(-1)
+        become()
+    except CommandError as exc:
+        os.write(status, str(exc).encode())
+    except OSError as exc:
+        os.write(status, f"{exc.strerror}: {exc.filename}".encode())
+    except BaseException as exc:  # the boundary of this process: the words go to the node, which shows them
+        os.write(status, f"{type(exc).__name__}: {exc}".encode())
+    finally:
+        os._exit(128)
+
+
+def main() -> None:
+    """`python -m mesh.sandbox.node.runtime --socket PATH`"""
+    parser = argparse.ArgumentParser(prog="mesh.sandbox.node.runtime")
+    parser.add_argument("--socket", required=True)
+    path = parser.parse_args().socket
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    if os.path.exists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    os.chmod(path, 0o600)
+    listener.listen(8)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    wake_read, wake_write = os.pipe()
+    for fd in (wake_read, wake_write):
+        os.set_blocking(fd, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    print("ready", flush=True)
+    Runtime(listener).run(wake_read)
+
+
+if __name__ == "__main__":
+    main()
