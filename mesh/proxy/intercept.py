@@ -18,7 +18,7 @@ import trio
 from mesh.model.addr import Address
 from mesh.model.listener import Direction, Listener
 from mesh.proxy.connection import serve_connection
-from mesh.proxy.poller import READ, Parker
+from mesh.proxy.poller import READ, Channel, Parker
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
@@ -89,7 +89,8 @@ class Listeners:
         assert self.nursery is not None, "update() before run()"
         scope = trio.CancelScope()
         self._sockets[name, address] = (sock, scope)
-        self.nursery.start_soon(self._accept, name, sock, scope)
+        channel = self._proxy.poller.open(sock, Parker())
+        self.nursery.start_soon(self._accept, name, sock, channel, Address(*sock.getsockname()[:2]), scope)
         return ""
 
     def _close(self, key: tuple[str, Address]) -> None:
@@ -98,12 +99,12 @@ class Listeners:
         self._proxy.poller.forget(sock.fileno())
         sock.close()
 
-    async def _accept(self, name: str, sock: socket.socket, scope: trio.CancelScope) -> None:
-        proxy = self._proxy
-        local = Address(*sock.getsockname()[:2])
+    async def _accept(
+        self, name: str, sock: socket.socket, channel: Channel, local: Address, scope: trio.CancelScope
+    ) -> None:
         with scope:
-            channel = proxy.poller.open(sock, Parker())
             while True:
+                await trio.lowlevel.checkpoint_if_cancelled()  # closed before it began
                 if await self._accept_some(name, sock, local):
                     await trio.lowlevel.checkpoint()
                 else:

@@ -36,7 +36,7 @@ _OUT = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _HUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _SPINS = 8
 _BATCH = 256
-_STALE_SECONDS = 0.001
+_STALE_SECONDS = 0.005
 
 
 class Parker:

@@ -60,7 +60,7 @@ class Upload:
     is_broken: the upstream takes no more (its answer may still be readable).
     """
 
-    __slots__ = ("_down", "_offset", "_parser", "_pending", "_replay", "_replay_bytes", "is_broken", "is_done", "received")
+    __slots__ = ("_down", "_offset", "_parser", "_pending", "_replay", "_replay_bytes", "_was_read", "is_broken", "is_done", "received")
 
     def __init__(self, down: Channel, parser: RequestParser) -> None:
         self._down = down
@@ -70,6 +70,7 @@ class Upload:
         self._replay: list[bytes] | None = []
         self._replay_bytes = 0
         self.received = 0
+        self._was_read = False
         self.is_done = False
         self.is_broken = False
 
@@ -84,7 +85,7 @@ class Upload:
 
     def copy(self) -> bytes | None:
         """The whole body as it was sent, framing included; None when it is not complete or was too large to keep."""
-        return b"".join(self._replay) if self.is_read and self._replay is not None else None
+        return b"".join(self._replay) if self._was_read and self._replay is not None else None
 
     def restart(self) -> None:
         """Begin again with the next attempt. Only while `can_replay`."""
@@ -113,7 +114,7 @@ class Upload:
                 self._offset = 0
             run = self._parser.body_raw()
             if run is END:
-                self.is_done = True
+                self.is_done = self._was_read = True
                 return Wants.DONE
             if run is None:
                 if not self._receive():
