@@ -67,6 +67,17 @@ class Body:
         self._extension_bytes = 0
         return 0
 
+    def save(self) -> tuple[int, int, int]:
+        """The position, for `restore` after an `advance` that was only a try."""
+        return self.remaining, self._phase, self._extension_bytes
+
+    def restore(self, state: tuple[int, int, int]) -> int:
+        """Back to what `save` returned."""
+        self.remaining, self._phase, self._extension_bytes = state
+        self.is_done = False
+        self.trailers = None
+        return 0
+
     def advance(self, buffer: bytes, pos: cython.Py_ssize_t, data_only: cython.bint) -> int:
         """Find the next run of the body in buffer[pos:] and set start and stop to it (equal: there is none yet).
 

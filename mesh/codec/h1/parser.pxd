@@ -26,6 +26,7 @@ cdef class Parser:
     cpdef int next(self) except -1
     cpdef object body_raw(self)
     cpdef object body_data(self)
+    cpdef bytes whole_body(self)
     cdef object _run(self, bint data_only)
     cdef int _start_body(self, Head head, bint until_close) except -1
     cdef bytes _take_head(self)

@@ -135,6 +135,42 @@ class Parser:
         """The next run of the body's content, without chunk framing. Otherwise as body_raw."""
         return self._run(True)
 
+    def whole_body(self) -> bytes | None:
+        """All of the body that is still to come, as it is on the wire, if it is buffered to its end; b"" when it is over.
+
+        Returns: None: it is not all there, or malformed: nothing was taken, and body_raw goes on (or raises).
+        Raises: RuntimeError: no head was taken.
+        """
+        if not self._in_body:
+            raise RuntimeError("no head was taken")
+        body: Body = self._body
+        if body.is_done:
+            return b""
+        if self._error is not None or body.kind == UNTIL_CLOSE:
+            return None
+        if body.kind == LENGTH and len(self._buffer) - self._pos < body.remaining:
+            return None
+        buffer: bytes = self._buffer
+        end: cython.Py_ssize_t
+        if body.kind == LENGTH:
+            end = body.advance(buffer, self._pos, False)
+        else:
+            state = body.save()
+            try:
+                end = body.advance(buffer, self._pos, False)
+            except ProtocolError:
+                body.restore(state)
+                return None
+            if not body.is_done:
+                body.restore(state)
+                return None
+        run: bytes = buffer[self._pos : end]
+        self._pos = end
+        if end == len(buffer):
+            self._buffer = b""
+            self._pos = 0
+        return run
+
     def skip(self, count: int) -> int:
         """Count off octets of a Content-Length body that went another way (splice, recv_into).
 

@@ -221,3 +221,41 @@ def test_calls_out_of_order_are_mistakes_of_the_caller(h1: Any) -> None:
         parser.next()
     with pytest.raises(RuntimeError):
         parser.head()
+
+
+WHOLE_BODIES = {
+    b"Content-Length: 5": b"hello",
+    b"Transfer-Encoding: chunked": b"3;x\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize(("framing", "body"), WHOLE_BODIES.items())
+def test_whole_body_takes_all_or_nothing(h1: Any, framing: bytes, body: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
+    for size in range(len(body)):
+        parser = h1.ResponseParser()
+        parser.feed(head + body[:size])
+        parser.head(b"GET")
+        assert parser.whole_body() is None
+        parser.feed(body[size:] + b"next")
+        assert parser.whole_body() == body
+        assert parser.is_complete
+        assert parser.whole_body() == b""
+        assert parser.leftover() == b"next"
+
+
+def test_whole_body_leaves_what_it_cannot_take_to_body_raw(h1: Any) -> None:
+    parser = h1.ResponseParser()
+    with pytest.raises(RuntimeError):
+        parser.whole_body()
+    parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
+    parser.head(b"GET")
+    assert parser.whole_body() is None
+    assert parser.body_raw() == b"3\r\nabc\r\n"
+    with pytest.raises(ProtocolError):
+        parser.body_raw()
+    assert parser.whole_body() is None
+    until_close = h1.ResponseParser()
+    until_close.feed(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    until_close.head(b"GET")
+    assert until_close.whole_body() is None
