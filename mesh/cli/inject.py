@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from injector.inject import InjectError, inject_documents
-from injector.settings import Settings, SettingsError, parse_settings
+from injector.fields import BadField
+from injector.inject import BadDocument, inject_report
+from injector.settings import Settings, parse_settings
 from mesh.cli.failure import USAGE, CommandError
 
 
@@ -26,10 +27,13 @@ def inject(
         if settings_file:
             settings = parse_settings(Path(settings_file).read_text(encoding="utf-8"))
         text = sys.stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
-        print(inject_documents(text, settings), end="")
+        injected, outcomes = inject_report(text, settings)
     except (OSError, UnicodeDecodeError) as exc:
         raise CommandError(f"cannot read: {exc}", USAGE) from exc
-    except SettingsError as exc:
+    except BadField as exc:
         raise CommandError(f"{settings_file}: {exc}", USAGE) from exc
-    except InjectError as exc:
+    except BadDocument as exc:
         raise CommandError(f"{filename}: {exc}") from exc
+    print(injected, end="")
+    for outcome in outcomes:
+        print(f"{outcome.reference}: {outcome.sentence}", *outcome.warnings, sep="\n  warning: ", file=sys.stderr)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
@@ -18,15 +19,17 @@ READY_SECONDS = 120.0
 Document = dict[str, Any]
 
 
-def documents(path: Path) -> Iterator[Document]:
+def documents(path: Path, values: Mapping[str, str] | None = None) -> Iterator[Document]:
     """Every object of a YAML file, or of a directory's files in name order; Lists are unpacked.
 
+    Args: values: what `${NAME}` in the text stands for.
     Raises: CommandError naming file and line of malformed YAML, or the document that is not an object.
     """
     files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
     for file in files:
         try:
-            found = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+            text = file.read_text(encoding="utf-8")
+            found = list(yaml.safe_load_all(Template(text).safe_substitute(values) if values else text))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
             raise CommandError(f"{file}: {exc}", USAGE) from exc
         for index, document in enumerate(found):

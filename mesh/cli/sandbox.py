@@ -1,0 +1,140 @@
+"""meshctl sandbox: a cluster with the mesh in it, on this machine, without Docker or Kubernetes."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from mesh import __version__
+from mesh.cli.failure import NEGATIVE, UNREACHABLE, CommandError
+from mesh.cli.install import CHARTS, SYSTEM_NAMESPACE, Document, documents, install_crds, install_mesh
+from mesh.cli.kube import Kube
+from mesh.cli.options import DEFAULT_SANDBOX, Format, Output, SandboxName
+from mesh.cli.output import document, step, table
+from mesh.sandbox import supervisor
+from mesh.sandbox.layout import BadName
+
+GATEWAY = f"{SYSTEM_NAMESPACE}/triomesh-ingressgateway"
+COLLECTOR = "triomesh-collector"
+COLLECTOR_OTLP = f"{COLLECTOR}.{SYSTEM_NAMESPACE}.svc.cluster.local:4317"
+DAEMON_COLUMNS = [("name", "DAEMON"), ("pid", "PID"), ("ready", "READY"), ("restarts", "RESTARTS"), ("last_exit", "LAST EXIT")]
+
+app = typer.Typer(no_args_is_help=True, help="A cluster with the mesh in it, on this machine: no Docker, no Kubernetes.")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A sandbox that is up, with the mesh in it. gateway_url: the ingress gateway on 127.0.0.1."""
+
+    name: str
+    kubeconfig: str
+    gateway_url: str
+    kube: Kube
+
+
+def bring_up(name: str, otlp: str = "", with_mesh: bool = True) -> Running:
+    """Bring the sandbox up (or find it running) and install the mesh. Progress goes to stderr.
+
+    Raises: CommandError: in words for people. KubeError: the API server refused something.
+    """
+    try:
+        sandbox = supervisor.up(name, progress=step)
+        kube = Kube(str(sandbox.kubeconfig))
+        if not with_mesh:
+            return Running(name, str(sandbox.kubeconfig), "", kube)
+        step("installing the mesh: CRDs, control plane, injector, ingress gateway, collector")
+        install_crds(kube)
+        install_mesh(kube, manifests(otlp))
+        address = supervisor.wait_forward(name, GATEWAY, 80)
+    except (supervisor.SandboxError, BadName) as exc:
+        raise CommandError(str(exc), UNREACHABLE) from exc
+    step(f"the ingress gateway is at http://{address}")
+    return Running(name, str(sandbox.kubeconfig), f"http://{address}", kube)
+
+
+def take_down(name: str) -> bool:
+    """Remove the sandbox. Returns whether there was one."""
+    try:
+        return supervisor.down(name, progress=step)
+    except (supervisor.SandboxError, BadName) as exc:
+        raise CommandError(str(exc)) from exc
+
+
+def manifests(otlp: str = "") -> list[Document]:
+    """The mesh's manifests as the sandbox wants them: every request traced, to the built-in collector (which passes spans on to `otlp`)."""
+    values = {"VERSION": __version__, "OTLP": COLLECTOR_OTLP}
+    found = {_key(item): item for folder in ("manifests", "sandbox") for item in documents(CHARTS / "triomesh" / folder, values)}
+    if otlp:
+        (container,) = found["Deployment", COLLECTOR]["spec"]["template"]["spec"]["containers"]
+        container["args"] = ["--otlp", otlp]
+    return list(found.values())
+
+
+def _key(item: Document) -> tuple[str, str]:
+    return str(item["kind"]), str(item["metadata"]["name"])
+
+
+@app.command()
+def up(
+    name: SandboxName = DEFAULT_SANDBOX,
+    otlp: Annotated[str, typer.Option("--otlp", metavar="HOST:PORT", help="Pass spans on to this OTLP/gRPC collector.")] = "",
+    bare: Annotated[bool, typer.Option("--bare", help="Only the cluster: do not install the mesh.")] = False,
+) -> None:
+    """Bring the sandbox up and install the mesh; quick when it is up already."""
+    bring_up(name, otlp, not bare)
+    step('point this shell at it:  eval "$(meshctl sandbox env)"')
+
+
+@app.command()
+def down(name: SandboxName = DEFAULT_SANDBOX) -> None:
+    """Remove the sandbox and everything in it; nothing is left behind."""
+    step(f"sandbox {name} is gone" if take_down(name) else f"there is no sandbox {name}")
+
+
+@app.command()
+def status(name: SandboxName = DEFAULT_SANDBOX, output: Output = Format.table) -> None:
+    """How the sandbox is. Exit code 1 unless it is up."""
+    found = _status(name)
+    row: dict[str, Any] = {
+        "name": name,
+        "state": found.state,
+        "kubeconfig": str(found.kubeconfig or ""),
+        "api": found.api_url,
+        "gateway": _gateway_url(found),
+        "daemons": [{column: getattr(daemon, column) for column, _ in DAEMON_COLUMNS} for daemon in found.daemons],
+    }
+    if output is not Format.table:
+        document(row, output)
+    else:
+        print("\n".join(f"{key:<12}{row[key] or '-'}" for key in ("name", "state", "kubeconfig", "api", "gateway")))
+        if found.daemons:
+            print("\n" + table(row["daemons"], DAEMON_COLUMNS))
+    raise typer.Exit(0 if found.state == "up" else NEGATIVE)
+
+
+@app.command()
+def env(name: SandboxName = DEFAULT_SANDBOX) -> None:
+    """Print `export` lines for a shell:  eval "$(meshctl sandbox env)"."""
+    found = _status(name)
+    if found.state == "absent":
+        raise CommandError(f"there is no sandbox {name}; bring it up with: meshctl sandbox up")
+    print(f"export KUBECONFIG={shlex.quote(str(found.kubeconfig))}")
+    if url := _gateway_url(found):
+        print(f"export TRIOMESH_GATEWAY_URL={shlex.quote(url)}")
+    if name != DEFAULT_SANDBOX:
+        print(f"export TRIOMESH_SANDBOX={shlex.quote(name)}")
+
+
+def _status(name: str) -> supervisor.Status:
+    try:
+        return supervisor.status(name)
+    except (supervisor.SandboxError, BadName) as exc:
+        raise CommandError(str(exc), UNREACHABLE) from exc
+
+
+def _gateway_url(found: supervisor.Status) -> str:
+    address = (found.forwards or {}).get(GATEWAY, {}).get("80", "")
+    return f"http://{address}" if address else ""
