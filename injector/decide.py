@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from injector import keys, pod
+from injector import keys, pod, shape
 from injector.keys import Given
 from injector.settings import Settings
 
@@ -49,6 +49,7 @@ def decide(pod_object: Mapping[str, Any], namespace: str, namespace_labels: Mapp
     Args: pod_object: Pod or pod template as JSON; namespace: where it is created (its own metadata may be silent).
     Raises: BadPod: the object cannot be read.
     """
+    shape.check(pod_object)
     asked, warnings = _pod_word(pod_object)
     space = _Namespace.of(namespace_labels, pod.labels(pod_object), settings.revision)
     opted_in = (space.enabled and (asked is None or asked.value == "true")) or (asked is not None and asked.value == "true")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from injector import jsonpatch, keys, pod, probes, request, sidecar
+from injector import jsonpatch, keys, pod, probes, request, shape, sidecar
 from injector.merge import merge_container
 from injector.pod import BadPod, Json, Workload
 from injector.request import Request, Template
@@ -42,7 +42,9 @@ def inject(pod_object: Json, namespace: str, settings: Settings, owner: Workload
     Args: owner: the workload, when the caller knows it better than the pod's own references (offline injection).
     Raises: BadPod: an annotation that cannot be honoured or an object that cannot be read; nothing is half done.
     """
+    shape.check(pod_object)
     original = strip(pod_object)
+    shape.check(original)
     base, overrides = _take_partials(original)
     wish = request.read(base, settings)
     owner = owner or pod.workload(base, namespace)
@@ -85,6 +87,7 @@ def strip(pod_object: Json) -> Json:
         return pod_object
     status, overrides = _json_annotation(notes, keys.STATUS), _json_annotation(notes, keys.OVERRIDES)
     spec, meta = dict(pod.spec(pod_object)), dict(pod.metadata(pod_object))
+    shape.check_overrides(overrides, f"annotation {keys.OVERRIDES}")
     probers = _probers_of(pod_object)
     for field in ("containers", "initContainers", "volumes", "imagePullSecrets"):
         gone = set(_names(status, field))
@@ -231,7 +234,8 @@ def _probers_of(pod_object: Json) -> Mapping[str, Any]:
                     value = sidecar.literal_value(variable.get("value") or "{}")
                 except ValueError as exc:
                     raise BadPod(f"container {item['name']}: env TRIOMESH_APP_PROBERS is not JSON: {exc}") from exc
-                return value if isinstance(value, dict) else {}
+                shape.check_probers(value, f"container {item['name']}: env TRIOMESH_APP_PROBERS")
+                return dict(value)
     return {}
 
 

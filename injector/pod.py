@@ -59,7 +59,9 @@ def spec(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def containers(pod: Mapping[str, Any], field: str = "containers") -> list[Json]:
     """`spec.containers` or another list of containers. Raises: BadPod: an element without a name."""
-    items = spec(pod).get(field) or []
+    items = spec(pod).get(field)
+    if items is None:
+        return []
     if not isinstance(items, list):
         raise BadPod(f"spec.{field}: must be a list")
     for index, item in enumerate(items):

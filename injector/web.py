@@ -58,7 +58,11 @@ class Web:
             return self._failed(400, str(exc))
         except ApiFailed as exc:
             return self._failed(503, f"not able to decide: {exc}")
-        answer = review.answer(question, lambda _: labels, settings)
+        try:
+            answer = review.answer(question, lambda _: labels, settings)
+        except Exception as exc:  # the boundary of one review: a bug must not look like a network fault to the API server
+            _log.exception("bug in the answer to %s", question.uid)
+            return self._failed(500, f"internal error: {exc!r}")
         self._counts[{"injected": "success", "skipped": "skip"}.get(answer.outcome, "failure")] += 1
         _log.info("%s %s: %s", answer.outcome, review.name_of(question), answer.message)
         self._answered(question, answer)

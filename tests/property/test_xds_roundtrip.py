@@ -24,7 +24,7 @@ STRATEGIES = {
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.label)
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_decode_inverts_encode(kind, data):
     value = data.draw(STRATEGIES[kind])

@@ -1,0 +1,53 @@
+import pytest
+
+from injector.fields import BadField
+from injector.proxy_config import ProxyConfig
+
+
+def test_json_is_the_contract_with_the_proxy() -> None:
+    assert ProxyConfig().to_json() == {
+        "discoveryAddress": "triomesh-control.triomesh-system.svc:15010",
+        "controlPlaneAuthPolicy": "NONE",
+        "tracing": {"sampling": 1.0, "otlp": ""},
+        "accessLog": {"path": "", "format": "JSON"},
+        "drainDuration": "45s",
+        "terminationDrainDuration": "5s",
+        "concurrency": 1,
+        "logLevel": "info",
+        "holdApplicationUntilProxyStarts": False,
+    }
+
+
+def test_only_given_fields_are_replaced() -> None:
+    base = ProxyConfig(otlp="c:4317", access_log_path="/dev/stdout")
+    merged = base.merged_yaml("tracing: {sampling: 10}\nconcurrency: 2", "a")
+    assert merged == ProxyConfig(otlp="c:4317", access_log_path="/dev/stdout", sampling_percent=10, concurrency=2)
+
+
+def test_empty_string_switches_access_log_and_otlp_off() -> None:
+    merged = ProxyConfig(otlp="c:4317", access_log_path="/dev/stdout").merged({"tracing": {"otlp": ""}, "accessLog": {"path": ""}}, "a")
+    assert (merged.otlp, merged.access_log_path) == ("", "")
+
+
+def test_own_json_reads_back() -> None:
+    config = ProxyConfig(sampling_percent=7, hold_application=True, log_level="debug")
+    assert ProxyConfig().merged(config.to_json(), "a") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("proxyMetadata: {A: b}", "a.proxyMetadata: unknown field"),
+        ("controlPlaneAuthPolicy: MUTUAL_TLS", "a.controlPlaneAuthPolicy: must be one of NONE"),
+        ("drainDuration: 45", "a.drainDuration: must be a duration"),
+        ("tracing: {sampling: lots}", "a.tracing.sampling: must be a number"),
+        ("accessLog: {path: 3}", "a.accessLog.path: must be a non-empty string"),
+        ("logLevel: loud", "a.logLevel: must be one of trace"),
+        ("x: [", "a: is not YAML"),
+        ("just text", "a: must be a mapping"),
+    ],
+)
+def test_error_names_the_field(text: str, message: str) -> None:
+    with pytest.raises(BadField) as caught:
+        ProxyConfig().merged_yaml(text, "a")
+    assert message in str(caught.value)
