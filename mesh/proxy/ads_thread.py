@@ -11,6 +11,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ import trio
 from mesh.model.addr import Address
 from mesh.xds.ads_client import AdsClient, Update
 from mesh.xds.error import ProtocolError
+from mesh.xds.state_file import StateError
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.2
@@ -43,7 +45,11 @@ class AdsThread:
     connected: a stream is open and has answered. streams: how many were opened.
     """
 
-    def __init__(self, client: AdsClient, address: Address, publish: Callable[[Update], None]) -> None:
+    def __init__(
+        self, client: AdsClient, address: Address, publish: Callable[[Update], None], state: Path | None = None
+    ) -> None:
+        """Args: state: file that holds the last configuration, for a start without a control plane; None: no file."""
+        self._state = state
         self._client = client
         self._target = str(address)
         self._publish = publish
@@ -66,8 +72,16 @@ class AdsThread:
         if call is not None:
             call.cancel()
 
+    def join(self) -> None:
+        """Wait for the end that `close` asked for. Blocks: not on the trio thread."""
+        self._thread.join()
+
     def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        try:
+            self._restore()
+        except trio.RunFinishedError:
+            return
         while not self._closing.is_set():
             answered = False
             try:
@@ -102,7 +116,10 @@ class AdsThread:
                 for data in call:
                     answered = self.connected = True
                     with self._lock:
-                        self._handle(self._client.on_response(data), outgoing)
+                        update = self._client.on_response(data)
+                        self._handle(update, outgoing)
+                        if update.snapshot is not None:
+                            self._save()
             except grpc.RpcError as exc:
                 if not self._closing.is_set():
                     _log.warning("ADS stream to %s ended: %s", self._target, _reason(exc))
@@ -113,7 +130,30 @@ class AdsThread:
                 timer.cancel()
                 outgoing.put(None)
                 self._call = None
+                with self._lock:
+                    self._client.on_close()
         return answered
+
+    def _restore(self) -> None:
+        if self._state is None or not self._state.exists():
+            return
+        try:
+            update = self._client.restore(self._state.read_bytes())
+        except (OSError, StateError) as exc:
+            _log.warning("%s is not used: %s", self._state, exc)
+            return
+        _log.info("starting with the configuration of %s", self._state)
+        self._handle(update, queue.SimpleQueue())
+
+    def _save(self) -> None:
+        if self._state is None or not self._client.complete:
+            return
+        new = self._state.with_suffix(".new")
+        try:
+            new.write_bytes(self._client.dump())
+            new.replace(self._state)
+        except OSError as exc:
+            _log.warning("%s cannot be written: %s", self._state, exc)
 
     def _give_up(self, outgoing: queue.SimpleQueue[bytes | None]) -> None:
         with self._lock:

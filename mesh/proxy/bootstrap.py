@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mesh.model.addr import Address
@@ -63,6 +64,7 @@ class BadEnvironment(ValueError):
 class Bootstrap:
     """discovery None: no control plane (static configuration). Durations in seconds.
 
+    state_file: where the last configuration is kept for a start without a control plane; None = nowhere.
     probers, app_metrics: the application's own probes and metrics, for the status server.
     """
 
@@ -75,6 +77,7 @@ class Bootstrap:
     log_level: str = "info"
     probers: Mapping[str, Prober] = field(default_factory=dict)
     app_metrics: AppMetrics | None = None
+    state_file: Path | None = None
 
 
 def read_environment(environment: Mapping[str, str], role: Role, is_static: bool = False) -> Bootstrap:
@@ -114,6 +117,7 @@ def read_environment(environment: Mapping[str, str], role: Role, is_static: bool
         level,
         _parsed(environment, "TRIOMESH_APP_PROBERS", parse_probers),
         _parsed(environment, "TRIOMESH_PROMETHEUS_ANNOTATIONS", parse_app_metrics),
+        Path(environment["TRIOMESH_STATE_FILE"]) if environment.get("TRIOMESH_STATE_FILE") else None,
     )
 
 

@@ -86,6 +86,7 @@ class _Process:
         WALL.use(trio.current_time)
         proxy = self._proxy = Proxy(self._telemetry)
         self._readiness = Readiness(proxy.drain)
+        bootstrap = self._bootstrap
         ads: AdsThread | None = None
         try:
             with self._scope:
@@ -98,8 +99,9 @@ class _Process:
                     if self._snapshot is not None:
                         self._apply(self._snapshot)
                         self._on_complete()
-                    elif self._bootstrap.discovery is not None:
-                        ads = AdsThread(AdsClient(self._bootstrap.node), self._bootstrap.discovery, self._on_update)
+                    elif (discovery := bootstrap.discovery) is not None:
+                        client = AdsClient(bootstrap.node)
+                        ads = AdsThread(client, discovery, self._on_update, bootstrap.state_file)
                         ads.start()
         finally:
             if ads is not None:

@@ -131,7 +131,7 @@ async def test_request_bodies_are_streamed_with_their_framing() -> None:
     received = bytearray()
 
     async def serve(stream: trio.SocketStream, upstream: Upstream) -> None:
-        head, rest = await read_head(stream)
+        _, rest = await read_head(stream)
         received.extend(rest)
         while not received.endswith(b"0\r\nx: y\r\n\r\n"):
             received.extend(await stream.receive_some(65536))

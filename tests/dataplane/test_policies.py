@@ -97,7 +97,7 @@ async def test_an_exchange_that_stands_still_is_ended() -> None:
         config = only(forward("a", idle_timeout_seconds=0.05), port=upstream.port)
         async with running(config) as proxy, client(proxy) as stream:
             await stream.send_all(GET)
-            head, rest = await read_head(stream)
+            head, _ = await read_head(stream)
             assert head.startswith(b"HTTP/1.1 200")
             with trio.fail_after(2), pytest.raises(trio.BrokenResourceError):
                 while await stream.receive_some(100):

@@ -1,0 +1,140 @@
+"""The ADS thread against a real gRPC server: updates, rejections, reconnects, and a start from disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+
+import grpc
+import pytest
+import trio
+
+from mesh.model.addr import Address
+from mesh.model.node import Node, Role
+from mesh.model.snapshot import Snapshot
+from mesh.proxy.ads_thread import AdsThread
+from mesh.xds.ads_client import AdsClient, Update
+from mesh.xds.ads_stream import AdsStream
+from mesh.xds.encode import Encoder
+from mesh.xds.kind import Variant
+from tests.support.proxy import cluster, forward, listener, manager, routes, snapshot
+
+NODE = Node("sidecar~10.0.0.1~a.b~b.svc.cluster.local", Role.SIDECAR, "10.0.0.1", "a", "b")
+
+
+class Server:
+    """A control plane of one snapshot."""
+
+    def __init__(self, config: Snapshot) -> None:
+        self.config = config
+        self.streams = 0
+        self._pushes: list[SimpleQueue[bytes | None]] = []
+
+    def push(self, config: Snapshot) -> None:
+        self.config = config
+        for pushes in self._pushes:
+            pushes.put(b"")
+
+    def delta(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        self.streams += 1
+        stream = AdsStream(Variant.DELTA, f"s{self.streams}")
+        stream.on_snapshot(Encoder().bundle(self.config), 0.0)
+        incoming: SimpleQueue[bytes | None] = SimpleQueue()
+        self._pushes.append(incoming)
+
+        def read() -> None:
+            try:
+                for request in requests:
+                    incoming.put(request)
+            except grpc.RpcError:
+                pass  # the client is gone, or we are
+            incoming.put(None)
+
+        Thread(target=read, daemon=True).start()
+        while (item := incoming.get()) is not None:
+            if item:
+                responses = stream.on_request(item, 0.0).responses
+            else:
+                responses = stream.on_snapshot(Encoder().bundle(self.config), 0.0)
+            for response in responses:
+                yield response.body
+
+
+@contextmanager
+def serving(server: Server, port: int = 0) -> Iterator[int]:
+    grpc_server = grpc.server(ThreadPoolExecutor(8))
+    handler = grpc.stream_stream_rpc_method_handler(server.delta)
+    service, _, method = Variant.DELTA.value[1:].partition("/")
+    grpc_server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    bound = grpc_server.add_insecure_port(f"127.0.0.1:{port}")
+    grpc_server.start()
+    try:
+        yield bound
+    finally:
+        grpc_server.stop(None).wait()
+
+
+CONFIG = snapshot(listener(manager(routes(forward("a")))), cluster("a", 80))
+
+
+@contextmanager
+def following(port: int, state: Path | None = None) -> Iterator[tuple[AdsThread, trio.MemoryReceiveChannel[Update]]]:
+    send, receive = trio.open_memory_channel[Update](100)
+    thread = AdsThread(AdsClient(NODE), Address("127.0.0.1", port), send.send_nowait, state)
+    thread.start()
+    try:
+        yield thread, receive
+    finally:
+        thread.close()
+
+
+async def complete(updates: trio.MemoryReceiveChannel[Update]) -> Snapshot:
+    with trio.fail_after(10):
+        while True:
+            update = await updates.receive()
+            if update.complete and update.snapshot is not None:
+                return update.snapshot
+
+
+async def test_updates_arrive_on_the_trio_thread() -> None:
+    server = Server(CONFIG)
+    with serving(server) as port, following(port) as (_, updates):
+        assert (await complete(updates)).clusters == CONFIG.clusters
+        server.push(replace(CONFIG, clusters={"a": cluster("a", 81)}))
+        assert (await complete(updates)).clusters["a"] == cluster("a", 81)
+
+
+async def test_a_control_plane_that_restarts_is_found_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    server = Server(CONFIG)
+    with serving(server) as port:
+        context = following(port)
+        _, updates = context.__enter__()
+        await complete(updates)
+    second = Server(replace(CONFIG, clusters={"a": cluster("a", 99)}))
+    try:
+        with serving(second, port):
+            assert (await complete(updates)).clusters["a"] == cluster("a", 99)
+    finally:
+        context.__exit__(None, None, None)
+
+
+async def test_a_proxy_starts_from_disk_when_nobody_answers(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with serving(Server(CONFIG)) as port, following(port, state) as (thread, updates):
+        await complete(updates)
+        thread.close()
+        await trio.to_thread.run_sync(thread.join)
+    with following(1, state) as (thread, updates):
+        assert (await complete(updates)).clusters == CONFIG.clusters
+        assert not thread.connected
+    state.write_bytes(b"damaged")
+    with following(1, state) as (_, updates), trio.move_on_after(0.3) as scope:
+        await updates.receive()
+    assert scope.cancelled_caught
