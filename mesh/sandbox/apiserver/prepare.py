@@ -51,9 +51,9 @@ def validate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
         causes += more if not causes else []
         call.warnings += [w for w in warnings if w not in call.warnings]
     else:
-        causes += structural.check({k: v for k, v in new.items() if k != "metadata"}, resource.schema, "")
-        if not causes:
-            causes += validation.check(new, old, resource, call.target.subresource)
+        # Checks of the kind may rely on types and required fields.
+        found = structural.check(new, resource.schema, "")
+        causes += found or validation.check(new, old, resource, call.target.subresource)
         if not causes and resource.key == "customresourcedefinitions.apiextensions.k8s.io":
             causes += crd.check(new, old)
     if causes:
