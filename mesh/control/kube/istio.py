@@ -78,10 +78,13 @@ class ConnectionPool:
 
 
 class TlsMode(Enum):
+    """BROKEN: TLS was asked for in a way we cannot do; sending plaintext instead would betray it, so nothing is sent."""
+
     DISABLE = "DISABLE"
     SIMPLE = "SIMPLE"
     MUTUAL = "MUTUAL"
     ISTIO_MUTUAL = "ISTIO_MUTUAL"
+    BROKEN = ""
 
 
 @dataclass(frozen=True, slots=True)

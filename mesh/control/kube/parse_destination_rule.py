@@ -24,7 +24,7 @@ _SIMPLE = {
     "RANDOM": LbPolicy.RANDOM,
     "PASSTHROUGH": LbPolicy.CLUSTER_PROVIDED,
 }
-_TLS_MODES = {mode.value: mode for mode in istio.TlsMode}
+_TLS_MODES = {mode.value: mode for mode in istio.TlsMode if mode is not istio.TlsMode.BROKEN}
 _UPGRADES = {"DEFAULT": None, "UPGRADE": True, "DO_NOT_UPGRADE": False}
 
 
@@ -67,6 +67,8 @@ def _policy(item: Fields | None) -> istio.TrafficPolicy:
         outlier=reader.attempt(lambda: _outlier(item.object("outlierDetection"))),
         tls=reader.attempt(lambda: _tls(item.object("tls"))),
     )
+    if parts.tls is None and item.has("tls"):
+        parts = replace(parts, tls=istio.ClientTls(istio.TlsMode.BROKEN, path=item.at("tls")))
     ports = {}
     for entry in item.objects("portLevelSettings"):
         port = entry.object("port")

@@ -156,7 +156,7 @@ def _with_tls(cluster: Cluster, service: MeshService, tls: istio.ClientTls | Non
     if tls is None or tls.mode in (istio.TlsMode.DISABLE, istio.TlsMode.ISTIO_MUTUAL):
         # ISTIO_MUTUAL stays in plaintext; `policies` has put that on the object as a warning.
         return cluster
-    if tls.mode is istio.TlsMode.MUTUAL:
+    if tls.mode in (istio.TlsMode.MUTUAL, istio.TlsMode.BROKEN):
         # Refuse rather than leak: no endpoint.
         return replace(
             cluster, discovery=Discovery.STATIC, assignment=LoadAssignment(cluster.name), lb=LbPolicy.LEAST_REQUEST

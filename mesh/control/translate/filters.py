@@ -48,7 +48,8 @@ def observation(node: Node, settings: ProxySettings, registry: Registry) -> tupl
     tracing = Tracing(
         random_sampling_percent=settings.sampling_percent,
         otlp_cluster=name,
-        service_name=f"{app}.{node.namespace}",
+        # Named only where spans are sent, so that nodes that send none share their listeners.
+        service_name=f"{app}.{node.namespace}" if name else "",
     )
     wildcard = "::" if ":" in node.ip else "0.0.0.0"
     return Observation(settings.access_logs(), tracing, wildcard), extra

@@ -171,18 +171,17 @@ def _rule(bound: Bound) -> str:
 
 def _virtual_hosts(graph: Graph, servers: Iterable[Bound]) -> tuple[VirtualHost, ...]:
     """One virtual host per host name that some rule on these servers is for; without any, every request gets 404."""
-    hosts: dict[str, list[tuple[Bound, str]]] = {}
+    hosts: dict[str, list[Bound]] = {}
     redirecting: set[str] = set()
     for bound in servers:
-        for host in _hosts(graph, bound):
-            hosts.setdefault(host, []).append((bound, host))
+        names = [*_hosts(graph, bound)]
         if bound.https_redirect:
-            own = [host.host for host in bound.hosts]
-            redirecting.update(own)
-            for host in own:
-                hosts.setdefault(host, []).append((bound, host))
+            names += [host.host for host in bound.hosts]
+            redirecting.update(names)
+        for host in names:
+            hosts.setdefault(host, []).append(bound)
     return tuple(
-        VirtualHost(f"{host}:{bounds[0][0].port}", (host,), _routes(graph, host, bounds), require_tls=host in redirecting)
+        VirtualHost(f"{host}:{bounds[0].port}", (host,), _routes(graph, host, bounds), require_tls=host in redirecting)
         for host, bounds in sorted(hosts.items())
     )
 
@@ -199,17 +198,17 @@ def _hosts(graph: Graph, bound: Bound) -> Iterator[str]:
                         yield common
 
 
-def _routes(graph: Graph, host: str, bounds: list[tuple[Bound, str]]) -> tuple[Route, ...]:
+def _routes(graph: Graph, host: str, bounds: list[Bound]) -> tuple[Route, ...]:
     """HTTPRoutes first, then VirtualServices, as in the mesh."""
     routes: list[Route] = []
     seen: set[object] = set()
-    for bound, _ in bounds:
+    for bound in bounds:
         client = Client(bound.key, bound.port)
         attached = [route for names, route in bound.routes if host in names and route.meta.ref not in seen]
         seen.update(route.meta.ref for route in attached)
         routes += service_routes(attached, graph.names, client)
     pairs = []
-    for bound, _ in bounds:
+    for bound in bounds:
         for item in graph.gateways.virtual_services.get(bound.key, ()) if bound.key else ():
             is_for = any(intersection(own, item.meta.namespace, name) == host for own in bound.hosts for name in item.hosts)
             if is_for and (item.meta.ref, bound.key, bound.port) not in seen:
