@@ -81,6 +81,16 @@ def parse_fields(text: str, resource: Resource) -> Predicate:
     return lambda obj: all(term(obj) for term in terms)
 
 
+def selected_name(text: str) -> str:
+    """The one name that a field selector admits (`metadata.name=a`), else "".
+
+    A list or watch of one name is authorized as access to that name (kube-apiserver's RequestInfo does so), so that
+    a rule with resourceNames can allow it.
+    """
+    found = [match[1] for term in text.split(",") if (match := re.match(r"^\s*metadata\.name\s*==?\s*([^\s=]+)\s*$", term))]
+    return found[0] if len(found) == 1 else ""
+
+
 def _field_term(term: str, resource: Resource) -> Predicate:
     found = re.match(r"^\s*([\w.\-\[\]]+)\s*(==|!=|=)(.*)$", term)
     if not found:

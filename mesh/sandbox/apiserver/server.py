@@ -14,6 +14,7 @@ from mesh.sandbox.apiserver.http import Reply, Request, Response
 from mesh.sandbox.apiserver.metrics import Metrics
 from mesh.sandbox.apiserver.paths import Target
 from mesh.sandbox.apiserver.rbac import Attributes
+from mesh.sandbox.apiserver.selectors import selected_name
 from mesh.sandbox.apiserver.storage import dump
 
 log = logging.getLogger("mesh.sandbox.apiserver")
@@ -46,7 +47,8 @@ class Server:
             safe = "".join(c if c.isprintable() else " " for c in text).replace("\\", "\\\\").replace('"', '\\"')
             if hasattr(reply, "headers"):
                 reply.headers.append(("Warning", f'299 - "{safe}"'))
-        self._metrics.observe_request(*labels, getattr(reply, "status", 101), trio.current_time() - started)  # type: ignore[call-arg]
+        verb, plural, subresource = labels
+        self._metrics.observe_request(verb, plural, subresource, getattr(reply, "status", 101), trio.current_time() - started)
         return reply
 
     async def _dispatch(self, request: Request, labels: list[str], warnings: list[str]) -> Reply:
@@ -60,7 +62,8 @@ class Server:
         verb = paths.verb(request.method, target, request.flag("watch"))
         resource = cluster.registry.find(target.group, target.version, target.plural)
         labels[:] = [verb, target.plural if resource else "", target.subresource]
-        self._authorize(user, Attributes(verb, target.group, target.plural, target.subresource, _scope(target), target.name))
+        name = target.name or selected_name(request.arg("fieldSelector"))
+        self._authorize(user, Attributes(verb, target.group, target.plural, target.subresource, _scope(target), name))
         if resource is None:
             raise status.no_such_resource()
         if resource.namespaced and not target.namespace and (target.name or verb == "create"):
