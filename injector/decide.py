@@ -87,15 +87,14 @@ class _Namespace:
 
     @classmethod
     def of(cls, labels: Mapping[str, str], pod_labels: Mapping[str, str], revision: str) -> "_Namespace":
-        given = keys.find(labels, keys.NAMESPACE_INJECTION)
+        # A value that means nothing counts as no label, as in the webhook's selectors.
+        sane = {key: value for key, value in labels.items() if value in ("enabled", "disabled")}
+        given = keys.find(sane, keys.NAMESPACE_INJECTION)
         if given and given.value == "disabled":
             return cls(False, given, (Reason.NAMESPACE_DISABLED, f"the namespace is labelled {given}"))
-        if given and given.value == "enabled":
+        if given:
             # Istio: the injection label wins over the revision label on one namespace (IST0123 warns).
             return cls(True, given)
-        if given:
-            # The webhook's selectors do not look at revisions either when an injection label is there.
-            return cls(False, given)
         rev = keys.find(labels, keys.REVISION) or keys.find(pod_labels, keys.REVISION)
         if rev and rev.value != revision:
             return cls(False, rev, (Reason.OTHER_REVISION, f"{rev} names another revision than this injector's, {revision!r}"))

@@ -104,6 +104,8 @@ def _inject_object(value: Any, settings: Settings, outcomes: list[Outcome], wher
     if kind not in _TEMPLATES:
         return value
     meta = value.get("metadata") or {}
+    if not isinstance(meta, dict):
+        raise BadDocument(f"{where}: {kind}: metadata: must be a mapping, not {meta!r}")
     namespace = meta.get("namespace") or "default"
     reference = f"{kind} {namespace}/{meta.get('name') or meta.get('generateName') or 'unnamed'}"
     owner = None if kind == "Pod" else Workload(str(meta.get("name") or ""), kind, value.get("apiVersion", ""), namespace)
@@ -128,5 +130,8 @@ def _inject_at(
         outcomes.append(Outcome(reference, False, decision.sentence, decision.warnings))
         return value
     done = inject(value, namespace, settings, owner)
+    if done.pod == value:
+        outcomes.append(Outcome(reference, False, "is injected already, with these very settings", done.warnings))
+        return value
     outcomes.append(Outcome(reference, True, decision.sentence, decision.warnings + done.warnings))
     return done.pod

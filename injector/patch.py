@@ -94,9 +94,10 @@ def strip(pod_object: Json) -> Json:
         kept = [item for item in spec.get(field) or [] if item.get("name") not in gone]
         if field in ("containers", "initContainers"):
             kept = [probes.restore(item, probers) for item in kept] + list(overrides.get(field) or [])
-        spec[field] = kept
-        if not kept:
-            del spec[field]
+        if kept or field == "containers":
+            spec[field] = kept
+        else:
+            spec.pop(field, None)
     if "securityContext" in overrides:
         spec.pop("securityContext", None)
         if overrides["securityContext"] is not None:
@@ -109,7 +110,7 @@ def strip(pod_object: Json) -> Json:
         meta[key] = value
         if not value:
             del meta[key]
-    return {**pod_object, "metadata": meta, "spec": {"containers": [], **spec}}
+    return {**pod_object, "metadata": meta, "spec": spec}
 
 
 def _take_partials(original: Json) -> tuple[Json, dict[str, Any]]:

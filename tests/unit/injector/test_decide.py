@@ -21,7 +21,7 @@ ALWAYS = Settings(always_selectors=(parse_selector({"matchLabels": {"job": "x"}}
         (pod(), {}, Settings(), False, Reason.NOT_LABELLED),
         (pod(), {"triomesh-injection": "disabled"}, Settings(), False, Reason.NAMESPACE_DISABLED),
         (pod(), {"triomesh-injection": "disabled", "istio-injection": "enabled"}, Settings(), False, Reason.NAMESPACE_DISABLED),
-        (pod(), {"triomesh-injection": "yes", "triomesh.io/rev": "default"}, Settings(), False, Reason.NOT_LABELLED),
+        (pod(), {"triomesh-injection": "yes", "triomesh.io/rev": "default"}, Settings(), True, Reason.NAMESPACE_ENABLED),
         (pod(), {"triomesh.io/rev": "default"}, Settings(), True, Reason.NAMESPACE_ENABLED),
         (pod(), {"istio.io/rev": "canary"}, Settings(), False, Reason.OTHER_REVISION),
         (pod(), {"istio.io/rev": "canary"}, Settings(revision="canary"), True, Reason.NAMESPACE_ENABLED),
