@@ -135,7 +135,7 @@ def naive(config: RouteConfig, head: RequestHead) -> str | None:
     return next((route.name for route in host.routes if naive_matches(route.match, head)), None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(configs(), st.lists(requests(), min_size=1, max_size=8))
 def test_the_table_finds_what_a_naive_reader_finds(config: RouteConfig, heads: list[RequestHead]) -> None:
     table = RouteTable(config)
@@ -144,7 +144,7 @@ def test_the_table_finds_what_a_naive_reader_finds(config: RouteConfig, heads: l
         assert (found.name if found is not None else None) == naive(config, head)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(configs(), requests())
 def test_explain_ends_where_find_decides(config: RouteConfig, head: RequestHead) -> None:
     table = RouteTable(config)

@@ -113,6 +113,16 @@ def _b3(trace_id: bytes, span_id: bytes, state: bytes, is_debug: bool) -> Incomi
     return Incoming(trace_id, span_id, sampled, is_debug)
 
 
+def wish(head: Head) -> bool | None:
+    """A decision that came without ids: B3's `b3: 0|1|d` and lone x-b3-sampled or x-b3-flags, `x-envoy-force-trace`."""
+    single, flags, sampled = head.get(b"b3"), head.get(b"x-b3-flags"), head.get(b"x-b3-sampled")
+    if flags == b"1" or single in (b"1", b"d") or sampled in (b"1", b"true"):
+        return True
+    if head.get(b"x-envoy-force-trace") is not None:
+        return True
+    return False if single == b"0" or sampled in (b"0", b"false") else None
+
+
 class Sampler:
     """Decides and makes ids. The incoming decision is honoured; without one `share` of the traces is sampled.
 
@@ -133,11 +143,12 @@ class Sampler:
         """
         incoming = extract(head)
         if incoming is None:
-            is_sampled = self._share > 0 and self._rng() < self._share
+            wanted = wish(head)
+            is_sampled = wanted if wanted is not None else self._rng() < self._share
             return self._context(b"%032x" % (self._random_bits(128) | 1), b"", is_sampled, False)
         if incoming.is_sampled is False:
             return TraceContext(incoming.trace_id, incoming.span_id, incoming.span_id, False)
-        is_sampled = incoming.is_sampled is True or self._rng() < self._share
+        is_sampled = incoming.is_sampled is True or wish(head) is True or self._rng() < self._share
         return self._context(incoming.trace_id, incoming.span_id, is_sampled, incoming.is_debug)
 
     def _context(self, trace_id: bytes, parent_id: bytes, is_sampled: bool, is_debug: bool) -> TraceContext:
