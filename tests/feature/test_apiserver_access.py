@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from kubernetes import client
+
 from tests.support.apiserver import ApiServer, call, pod, running
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from kubernetes import client
+
 from tests.support.apiserver import ApiServer, call, pod, running
 
 CM = "/api/v1/namespaces/default/configmaps"

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import urllib3
+
 from tests.support.apiserver import call, running
 
 CM = "/api/v1/namespaces/default/configmaps"

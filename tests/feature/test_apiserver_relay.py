@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes import client
+
 from mesh.sandbox.pki import Pki
 from tests.support.apiserver import ApiServer, call, pod, running
 from tests.support.apiserver_peers import Kubelet

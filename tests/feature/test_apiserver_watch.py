@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from kubernetes import client, watch
+
 from tests.support.apiserver import ApiServer, call, running
 
 CM = "/api/v1/namespaces/default/configmaps"

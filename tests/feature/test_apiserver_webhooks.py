@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kubernetes import client
+
 from tests.support.apiserver import ApiServer, call, pod, running
 from tests.support.apiserver_peers import Webhook, json_patch
 

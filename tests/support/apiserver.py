@@ -93,7 +93,6 @@ def running(state: Path, *options: str) -> Iterator[ApiServer]:
 def call(api: client.ApiClient, method: str, path: str, body: Any = None, content_type: str = "application/json", **query: Any) -> tuple[int, Any, dict[str, str]]:
     """One raw request: (status, JSON or text, headers). Errors are answers too."""
     import json
-
     from urllib.parse import urlencode
 
     url = api.configuration.host + path + ("?" + urlencode(query, doseq=True) if query else "")

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from mesh.sandbox.apiserver import podadmission, status, webhooks
-from mesh.sandbox.apiserver.hookclient import HookCaller, HookError
+from mesh.sandbox.apiserver.hookclient import HookCaller
 from mesh.sandbox.apiserver.metrics import Metrics
 from mesh.sandbox.apiserver.storage import Key, Store
-from mesh.sandbox.apiserver.webhooks import Hook, Operation
+from mesh.sandbox.apiserver.webhooks import Hook, HookError, Operation
 
 if TYPE_CHECKING:
     from mesh.sandbox.apiserver.cluster import Call, Cluster

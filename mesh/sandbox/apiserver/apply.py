@@ -36,7 +36,7 @@ def apply(live: Obj | None, config: Obj, resource: Resource, subresource: str, m
         config["metadata"]["managedFields"] = managers.entries()
         return config
     managers = Managers(read(live))
-    merged = fields.merge(live, config, node)
+    merged: Obj = fields.merge(live, config, node)
     changed, _ = fields.compare_objects(live, merged, node)
     _resolve_conflicts(managers, key, fields.intersection(changed, applied), force, resource, live["metadata"]["name"])
     kept = applied

@@ -80,7 +80,7 @@ async def exchange(stream: trio.abc.Stream, method: str, target: str, headers: S
 async def _next(connection: h11.Connection, stream: trio.abc.Stream) -> object:
     try:
         while (event := connection.next_event()) is h11.NEED_DATA:
-            connection.receive_data(await stream.receive_some(READ_BYTES))
+            connection.receive_data(bytes(await stream.receive_some(READ_BYTES)))
         return event
     except (h11.RemoteProtocolError, trio.BrokenResourceError) as exc:
         raise ExchangeError(str(exc)) from exc

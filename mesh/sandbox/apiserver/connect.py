@@ -112,8 +112,8 @@ async def proxy(cluster: Cluster, call: Call) -> Reply:
     else:
         address, scheme = cluster.network.kubelet(name), "kubelet"
     query = call.request.target.partition("?")[2]
-    raw_rest = call.request.target.partition("?")[0].split("/proxy/", 1)
-    target = "/" + (raw_rest[1] if len(raw_rest) > 1 else "") + (f"?{query}" if query else "")
+    after = call.request.target.partition("?")[0].partition("/proxy/")[2]
+    target = f"/{after}" + (f"?{query}" if query else "")
     if scheme == "https":
         raise status.not_implemented("proxy to an HTTPS port: the API server has no trust for the pod's certificate")
     if call.request.headers.get("upgrade"):
@@ -131,13 +131,12 @@ async def proxy(cluster: Cluster, call: Call) -> Reply:
 def _proxy_name(text: str) -> tuple[str, str, str]:
     """`[http:|https:]name[:port]` → (scheme, name, port)."""
     parts = text.split(":")
-    match parts:
-        case [name]:
-            return "http", name, ""
-        case [name, port]:
-            return "http", name, port
-        case ["" | "http" | "https" as scheme, name, port]:
-            return scheme or "http", name, port
+    if len(parts) == 1:
+        return "http", parts[0], ""
+    if len(parts) == 2:
+        return "http", parts[0], parts[1]
+    if len(parts) == 3 and parts[0] in ("", "http", "https"):
+        return parts[0] or "http", parts[1], parts[2]
     raise status.bad_request(f"invalid proxy name {text!r}: want [scheme:]name[:port]")
 
 
@@ -150,7 +149,7 @@ def _service_port(cluster: Cluster, call: Call, name: str) -> int:
     found = cluster.store.get(Key("services", call.target.namespace, name))
     if found is None:
         raise status.not_found("", "services", name)
-    ports = found.obj["spec"].get("ports") or ()
+    ports: list[Obj] = found.obj["spec"].get("ports") or []
     if len(ports) != 1:
         raise status.unavailable(f'service "{name}" has {len(ports)} ports: name one, as {name}:port')
     return int(ports[0]["port"])

@@ -168,11 +168,16 @@ def merge(live: Any, applied: Any, node: Node) -> Any:
     position = {key: index for index, key in enumerate(current)}
     others = [key for key in current if key not in named]
     result_list = []
-    # The applied order wins; elements of others stay before those that followed them.
-    for key, entry in named.items():
-        while others and key in position and position[others[0]] < position[key]:
+    # The applied order wins; an element of somebody else stays before the shared one that followed it, and before what is new.
+    keys = list(named)
+    bound = float(len(current))
+    bounds = [0.0] * len(keys)
+    for index in range(len(keys) - 1, -1, -1):
+        bound = bounds[index] = position.get(keys[index], bound)
+    for key, limit in zip(keys, bounds):
+        while others and position[others[0]] < limit:
             result_list.append(current[others.pop(0)])
-        result_list.append(merge(current[key], entry, element) if key in current else copy.deepcopy(entry))
+        result_list.append(merge(current[key], named[key], element) if key in current else copy.deepcopy(named[key]))
     return result_list + [current[key] for key in others]
 
 

@@ -176,7 +176,7 @@ class _Connection:
             event = self._h11.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            self._h11.receive_data(await self._stream.receive_some(READ_BYTES))
+            self._h11.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
 
     async def _send_response(self, reply: Response) -> None:
         headers = _headers(reply.content_type, reply.headers, [(b"content-length", b"%d" % len(reply.body))])
@@ -205,7 +205,7 @@ class _Connection:
     async def _until_client_leaves(self, scope: trio.CancelScope) -> None:
         try:
             while data := await self._stream.receive_some(READ_BYTES):
-                self._h11.receive_data(data)  # the next request, sent early
+                self._h11.receive_data(bytes(data))  # the next request, sent early
                 if len(self._h11.trailing_data[0]) > MAX_BODY_BYTES:
                     break
             self._h11.receive_data(b"")

@@ -16,11 +16,11 @@ class BadPath(ValueError):
 
 
 class Step(NamedTuple):
-    """One step: a field name, a list index, every element, or a filter (field, operator, text)."""
+    """One step: a field name, a list position, every element, or a filter (field, operator, text)."""
 
     kind: str
     name: str = ""
-    index: int = 0
+    position: int = 0
     operator: str = ""
     value: str = ""
 
@@ -33,7 +33,8 @@ def parse(path: str) -> list[Step]:
     text = text.removeprefix("$")
     if not text.startswith((".", "[")):
         text = "." + text
-    steps, at = [], 0
+    steps: list[Step] = []
+    at = 0
     if text == ".":
         return steps
     while at < len(text):
@@ -47,7 +48,7 @@ def parse(path: str) -> list[Step]:
         elif found["field"]:
             steps.append(Step("filter", found["field"], 0, found["op"], found["value"]))
         elif found["index"]:
-            steps.append(Step("index", index=int(found["index"])))
+            steps.append(Step("index", position=int(found["index"])))
         else:
             steps.append(Step("all"))
         at = found.end()
@@ -67,7 +68,7 @@ def _apply(step: Step, value: Any) -> list[Any]:
         case "field":
             return [value[step.name]] if isinstance(value, dict) and step.name in value else []
         case "index":
-            return [value[step.index]] if isinstance(value, list) and -len(value) <= step.index < len(value) else []
+            return [value[step.position]] if isinstance(value, list) and -len(value) <= step.position < len(value) else []
         case "all":
             return list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list) else []
         case _:

@@ -11,7 +11,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
@@ -91,7 +91,7 @@ async def run(state: Path, sockets: Sequence[socket.socket], history: int = HIST
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def _listening(sock: socket.socket) -> trio.socket.SocketType:

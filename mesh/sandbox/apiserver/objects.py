@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from mesh.sandbox.apiserver import status
@@ -34,7 +34,7 @@ class Stamp:
 
 def timestamp(now: datetime) -> str:
     """RFC 3339 in UTC, whole seconds, as `metav1.Time` prints it."""
-    return now.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def begin_create(obj: Obj, resource: Resource, namespace: str, stamp: Stamp) -> None:

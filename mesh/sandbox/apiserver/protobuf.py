@@ -12,7 +12,7 @@ import base64
 import json
 import struct
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def _message(data: bytes, definition: str) -> dict[str, Any]:
             made.setdefault(name, {})[key] = entry
         else:
             decoded = _value(value, kind)
-            if pointer or decoded not in ("", 0, False, None) and decoded != {}:
+            if pointer or (decoded not in ("", 0, False, None) and decoded != {}):
                 made[name] = decoded
     return made
 
@@ -167,6 +167,6 @@ def _time(data: bytes) -> str | None:
     if not found:
         return None
     seconds = _value(found.get(1, 0), "i")
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    moment = datetime.fromtimestamp(seconds, UTC)
     nanos = _value(found.get(2, 0), "i")
     return moment.strftime("%Y-%m-%dT%H:%M:%S") + (f".{nanos // 1000:06d}" if nanos else "") + "Z"

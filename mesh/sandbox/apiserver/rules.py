@@ -70,7 +70,9 @@ def _message(place: Place, variables: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return {dict: '"object"', list: '"array"'}.get(type(value)) or json.dumps(value)
+    if isinstance(value, dict):
+        return '"object"'
+    return '"array"' if isinstance(value, list) else json.dumps(value)
 
 
 def places(value: Any, old: Any, node: Node, path: str) -> Iterator[Place]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from mesh.sandbox.apiserver import decode, deletion, objects, patches, reads, status, writes
@@ -159,7 +159,7 @@ async def token(cluster: Cluster, call: Call) -> Response:
     now = int(cluster.clock().timestamp())
     claims = Claims(call.target.namespace, call.target.name, account.obj["metadata"]["uid"], audiences, "", bound, node)
     made, expires = cluster.signer.sign(claims, now, seconds)
-    when = objects.timestamp(datetime.fromtimestamp(expires, timezone.utc))
+    when = objects.timestamp(datetime.fromtimestamp(expires, UTC))
     meta = {"name": call.target.name, "namespace": call.target.namespace, "creationTimestamp": objects.timestamp(cluster.clock())}
     full = {**spec, "audiences": list(audiences), "expirationSeconds": seconds}
     return Response(201, dump({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": meta, "spec": full, "status": {"token": made, "expirationTimestamp": when}}))

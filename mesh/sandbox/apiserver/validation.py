@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mesh.sandbox.apiserver import podvalidation
-from mesh.sandbox.apiserver.names import LABEL_RULE, SUBDOMAIN_RULE, is_label, is_label_value, is_path_segment, is_qualified_name, is_service_name, is_subdomain
+from mesh.sandbox.apiserver.names import (
+    LABEL_RULE,
+    SUBDOMAIN_RULE,
+    is_label,
+    is_label_value,
+    is_path_segment,
+    is_qualified_name,
+    is_service_name,
+    is_subdomain,
+)
 from mesh.sandbox.apiserver.registry import Resource
 from mesh.sandbox.apiserver.selectors import match_selector
 from mesh.sandbox.apiserver.status import Cause

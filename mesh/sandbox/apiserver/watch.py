@@ -7,6 +7,7 @@ told 410 and cut off: it lists again, as a client of a real server does.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+
 import trio
 
 from mesh.sandbox.apiserver import status

@@ -99,7 +99,7 @@ def type_error(value: Any, node: Node, path: str) -> str | None:
 def has_type(value: Any, node: Node) -> bool:
     """Whether the JSON type of `value` is the one that `node` asks for."""
     if node.get("x-kubernetes-int-or-string"):
-        return isinstance(value, (int, str)) and not isinstance(value, bool) or (isinstance(value, float) and node.get("format") == "quantity")
+        return (isinstance(value, (int, str)) and not isinstance(value, bool)) or (isinstance(value, float) and node.get("format") == "quantity")
     wanted = node.get("type")
     if not wanted:
         return True
@@ -107,7 +107,7 @@ def has_type(value: Any, node: Node) -> bool:
         return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
     if wanted == "number":
         return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return JSON_TYPES[type(value)] == wanted
+    return bool(JSON_TYPES[type(value)] == wanted)
 
 
 def check(value: Any, node: Node, path: str) -> list[Cause]:
