@@ -32,7 +32,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError as ProtobufError
 
 from mesh.model.node import Node
-from mesh.xds.error import ProtocolError
+from mesh.xds.error import LimitError, ProtocolError
 from mesh.xds.kind import BY_URL, PUSH_ORDER, Kind, Variant
 from mesh.xds.nack import refused_names
 from mesh.xds.node import read_node
@@ -94,7 +94,7 @@ class ResourceStatus:
 
 
 class AdsStream:
-    """One stream. `node` is None until the first request. Concurrency: one caller at a time.
+    """One stream. `node` is None until the first request, `node_body` its message. Concurrency: one caller at a time.
 
     Args: stream_id: unique; prefix of the nonces, so that one of an older stream is never mistaken for ours.
           demand: for a listener asked for by name that the snapshot does not hold: a projection for it, or None.
@@ -109,6 +109,7 @@ class AdsStream:
     ) -> None:
         self.variant = variant
         self.node: Node | None = None
+        self.node_body = b""
         self._stream_id = stream_id
         self._demand = demand
         self._hold_seconds = hold_seconds
@@ -147,12 +148,13 @@ class AdsStream:
             if not request.HasField("node"):
                 raise ProtocolError("the first request of a stream must carry the node")
             self.node = read_node(request.node)
+            self.node_body = request.node.SerializeToString()
         kind = BY_URL.get(request.type_url)
         if kind is None:
             return Reaction(self._answer_unknown(request))
         refusals, is_stale = (self._on_delta if self.variant is Variant.DELTA else self._on_sotw)(kind, request, now)
         if sum(len(sub.names) for sub in self._subscriptions.values()) > MAX_NAMES:
-            raise ProtocolError(f"more than {MAX_NAMES} resource names on one stream")
+            raise LimitError(f"more than {MAX_NAMES} resource names on one stream")
         if kind is Kind.LISTENER:
             self._demand_listeners()
         return Reaction(self._flush(now), refusals, is_stale)
@@ -272,7 +274,7 @@ class AdsStream:
         if url in self._unknown_types and not names and request.response_nonce:
             return ()
         if len(self._unknown_types) >= _MAX_UNKNOWN_TYPES and url not in self._unknown_types:
-            raise ProtocolError(f"more than {_MAX_UNKNOWN_TYPES} resource types that are not served here")
+            raise LimitError(f"more than {_MAX_UNKNOWN_TYPES} resource types that are not served here")
         nonce = self._unknown_types[url] = self._next_nonce()
         if is_delta:
             removed = [name for name in names if name != WILDCARD]
@@ -289,8 +291,9 @@ class AdsStream:
             return ()
         responses: list[Response] = []
         self._still_held = {}
-        for sub in self._subscriptions.values():
-            sub.recognize(self._target(sub) if sub.unseen else {})
+        for known in self._subscriptions.values():
+            if known.unseen:
+                known.recognize(self._target(known))
         for kind in PUSH_ORDER:
             sub = self._subscriptions.get(kind)
             if sub is not None and len(sub.in_flight) < _MAX_IN_FLIGHT:

@@ -26,3 +26,7 @@ class EncodeError(XdsError):
 
 class ProtocolError(ValueError):
     """A peer broke the ADS protocol itself (not one resource): undecodable message, unbounded subscription, …"""
+
+
+class LimitError(ProtocolError):
+    """A peer asks for more than anybody honest needs."""

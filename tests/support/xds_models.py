@@ -379,24 +379,30 @@ def chains(matches: st.SearchStrategy) -> st.SearchStrategy:
     return st.builds(FilterChain, terminal, matches, st.just("") | words, st.none() | downstream_tls(), origins)
 
 
-ordinary_listeners = st.builds(
-    Listener,
-    name=names,
-    address=addresses,
-    chains=tuples(chains(chain_matches), 2, 1),
-    default_chain=st.none() | chains(st.just(ChainMatch())),
-    bind_to_port=st.booleans(),
-    direction=st.sampled_from(Direction),
-    use_original_dst=st.booleans(),
-    filters=st.frozensets(st.sampled_from(ListenerFilter)),
-    filters_timeout_seconds=seconds,
-    continue_on_filters_timeout=st.booleans(),
-    additional_addresses=tuples(addresses),
-    access_logs=tuples(access_logs()),
-    origin=origins,
-)
+@st.composite
+def ordinary_listeners(draw: st.DrawFn) -> Listener:
+    filters = draw(st.frozensets(st.sampled_from(ListenerFilter)))
+    inspects = filters & {ListenerFilter.TLS_INSPECTOR, ListenerFilter.HTTP_INSPECTOR}
+    return Listener(
+        name=draw(names),
+        address=draw(addresses),
+        chains=draw(tuples(chains(chain_matches), 2, 1)),
+        default_chain=draw(st.none() | chains(st.just(ChainMatch()))),
+        bind_to_port=draw(st.booleans()),
+        direction=draw(st.sampled_from(Direction)),
+        use_original_dst=draw(st.booleans()),
+        filters=filters,
+        uninspected_ports=draw(tuples(ports)) if inspects else (),
+        filters_timeout_seconds=draw(seconds),
+        continue_on_filters_timeout=draw(st.booleans()),
+        additional_addresses=draw(tuples(addresses)),
+        access_logs=draw(tuples(access_logs())),
+        origin=draw(origins),
+    )
+
+
 api_listeners = st.builds(Listener, name=names, api=managers(), origin=origins)
-listeners = ordinary_listeners | api_listeners
+listeners = ordinary_listeners() | api_listeners
 trusts = st.builds(TrustBundle, st.binary(max_size=8), tuples(string_matches()).map(lambda x: tuple(dict.fromkeys(x))))
 secrets = st.one_of(
     st.builds(Secret, names, st.builds(TlsCertificate, st.binary(max_size=8), st.binary(max_size=8))),

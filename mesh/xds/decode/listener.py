@@ -79,6 +79,8 @@ _LISTENER_FILTERS = {
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": ListenerFilter.HTTP_INSPECTOR,
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": ListenerFilter.PROXY_PROTOCOL,
 }
+_PREDICATE_FIELDS = ("destination_port_range", "or_match")
+_MAX_PREDICATE_PORTS = 1024
 _CHAIN_FIELDS = ("name", "filter_chain_match", "filters", "transport_socket", "metadata")
 _CHAIN_HARMLESS = ("transport_socket_connect_timeout",)
 _MATCH_FIELDS = (
@@ -123,6 +125,7 @@ def decode_listener(message: Any) -> Listener:
     if not chains and default is None:
         raise reader.error("filter_chains", "is empty")
     logs = reader.children("access_log", ("name", "typed_config"))
+    filters, uninspected = _listener_filters(reader)
     return Listener(
         name=message.name,
         address=read_address(reader, "address") if reader.has("address") else NO_ADDRESS,
@@ -131,7 +134,8 @@ def decode_listener(message: Any) -> Listener:
         bind_to_port=reader.wrapped("bind_to_port", True),
         direction=_DIRECTIONS[message.traffic_direction],
         use_original_dst=reader.wrapped("use_original_dst", False),
-        filters=_listener_filters(reader),
+        filters=filters,
+        uninspected_ports=uninspected,
         filters_timeout_seconds=reader.seconds("listener_filters_timeout", _ENVOY_FILTERS_TIMEOUT_SECONDS),
         continue_on_filters_timeout=message.continue_on_listener_filters_timeout,
         additional_addresses=tuple(
@@ -143,15 +147,35 @@ def decode_listener(message: Any) -> Listener:
     )
 
 
-def _listener_filters(reader: Reader) -> frozenset[ListenerFilter]:
-    """`filter_disabled` of Istio's (ports that are not to be sniffed) is skipped: sniffing never delays anybody here."""
+def _listener_filters(reader: Reader) -> tuple[frozenset[ListenerFilter], tuple[int, ...]]:
+    """(the filters, destination ports that every inspector among them leaves alone)."""
     kinds = set()
-    for entry in reader.children("listener_filters", ("name", "typed_config"), ("filter_disabled",)):
+    disabled: list[tuple[int, ...]] = []
+    for entry in reader.children("listener_filters", ("name", "typed_config", "filter_disabled")):
         name = type_name(entry.message.typed_config)
         if name not in _LISTENER_FILTERS:
             raise entry.error("typed_config", f"listener filter {entry.message.name} ({name}) is not supported")
-        kinds.add(_LISTENER_FILTERS[name])
-    return frozenset(kinds)
+        kind = _LISTENER_FILTERS[name]
+        kinds.add(kind)
+        if kind in (ListenerFilter.HTTP_INSPECTOR, ListenerFilter.TLS_INSPECTOR):
+            disabled.append(_ports(entry.child("filter_disabled", _PREDICATE_FIELDS)))
+        elif entry.has("filter_disabled"):
+            raise entry.error("filter_disabled", "is supported for the HTTP and TLS inspectors only")
+    first, *others = disabled or [()]
+    return frozenset(kinds), tuple(port for port in first if all(port in ports for ports in others))
+
+
+def _ports(predicate: Reader) -> tuple[int, ...]:
+    """Destination ports for which a predicate holds, when it is made of nothing else."""
+    if predicate.has("destination_port_range"):
+        span = predicate.message.destination_port_range
+        if span.end - span.start > _MAX_PREDICATE_PORTS:
+            raise predicate.error("destination_port_range", f"more than {_MAX_PREDICATE_PORTS} ports")
+        return tuple(range(span.start, span.end))
+    if predicate.has("or_match"):
+        rules = predicate.child("or_match", ("rules",)).children("rules", _PREDICATE_FIELDS)
+        return tuple(port for rule in rules for port in _ports(rule))
+    return ()
 
 
 def _chain(reader: Reader) -> FilterChain:

@@ -12,6 +12,7 @@ import envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 as ori
 import envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 as proxy_protocol_pb
 import envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 as tls_inspector_pb
 import envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 as tcp_proxy_pb
+import envoy.type.v3.range_pb2 as range_pb
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from mesh.model.listener import ChainMatch, Direction, FilterChain, HttpManager, Listener, ListenerFilter, TcpProxy
@@ -34,6 +35,7 @@ _FILTERS = (
     (ListenerFilter.TLS_INSPECTOR, "envoy.filters.listener.tls_inspector", tls_inspector_pb.TlsInspector),
     (ListenerFilter.HTTP_INSPECTOR, "envoy.filters.listener.http_inspector", http_inspector_pb.HttpInspector),
 )
+INSPECTORS = frozenset({ListenerFilter.TLS_INSPECTOR, ListenerFilter.HTTP_INSPECTOR})
 
 
 def encode_listener(value: Listener) -> Any:
@@ -70,12 +72,26 @@ def _opening(message: Any, value: Listener, path: Path) -> None:
         message.use_original_dst.CopyFrom(BoolValue(value=True))
     for kind, name, config in _FILTERS:
         if kind in value.filters:
-            message.listener_filters.add(name=name, typed_config=pack(config()))
+            entry = message.listener_filters.add(name=name, typed_config=pack(config()))
+            if kind in INSPECTORS and value.uninspected_ports:
+                entry.filter_disabled.CopyFrom(_any_port(value.uninspected_ports, path))
+    if value.uninspected_ports and not value.filters.intersection(INSPECTORS):
+        raise path.error("uninspected_ports", "needs an HTTP or TLS inspector")
     message.listener_filters_timeout.CopyFrom(duration(value.filters_timeout_seconds, path, "filters_timeout_seconds"))
     message.continue_on_listener_filters_timeout = value.continue_on_filters_timeout
     message.access_log.extend(
         encode_access_log(log, path.at("access_logs", i)) for i, log in enumerate(value.access_logs)
     )
+
+
+def _any_port(ports: tuple[int, ...], path: Path) -> Any:
+    """A predicate that holds for each of the ports. Envoy wants at least two rules in an `or_match`."""
+    predicate = components_pb.ListenerFilterChainMatchPredicate
+    rules = []
+    for i, port in enumerate(ports):
+        bounded(port, path, f"uninspected_ports[{i}]", 1, 65535)
+        rules.append(predicate(destination_port_range=range_pb.Int32Range(start=port, end=port + 1)))
+    return rules[0] if len(rules) == 1 else predicate(or_match=predicate.MatchSet(rules=rules))
 
 
 def _chain(value: FilterChain, path: Path) -> Any:
