@@ -3,7 +3,15 @@ import base64
 import pytest
 from google.protobuf.struct_pb2 import Struct
 
-from mesh.proxy.observe.peer import HEADERS, UNKNOWN, Peer, PeerCache, encode_headers, peer_of_metadata, peer_of_workload
+from mesh.proxy.observe.peer import (
+    HEADERS,
+    UNKNOWN,
+    Peer,
+    PeerCache,
+    encode_headers,
+    peer_of_metadata,
+    peer_of_workload,
+)
 from tests.support.observe import REVIEWS_V1
 
 METADATA = {
