@@ -7,4 +7,4 @@ from mesh.codec.h1.head cimport Head, RequestHead, ResponseHead
 cdef Py_ssize_t _copy_lines(Head head, list[bytes] parts, Py_ssize_t start, tuple[bytes, ...] remove, bint drop_host, bint upgrade,
                             bint drop_framing) except -1
 cdef int _finish(Head head, list[bytes] parts, bint upgrade, bytes connection, int framing, bytes extra) except -1
-cdef bint _is_removed(Head head, Py_ssize_t at, tuple[bytes, ...] remove, frozenset[bytes] named)
+cdef bint _is_removed(Head head, Py_ssize_t at, tuple[bytes, ...] remove) noexcept
