@@ -1,0 +1,115 @@
+"""What the sidecars of a view send where."""
+
+from __future__ import annotations
+
+from mesh.control.translate.outbound import AddressPlan, WildcardPlan, outbound, view_of
+from mesh.model.route import DirectResponse, ForwardAction, WeightedCluster
+from tests.support.world import SYSTEM, Cluster, bookinfo
+
+SERVICES = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 198.19.1.1, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: 198.19.1.2, ports: [{name: tcp, port: 3306}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: guess}
+spec: {clusterIP: 198.19.1.3, ports: [{port: 7000}]}
+"""
+GUESS = "guess.default.svc.cluster.local:7000"
+
+
+def cluster(*texts: str) -> Cluster:
+    made = Cluster()
+    made.apply(SERVICES)
+    for text in texts:
+        made.apply(text)
+    return made
+
+
+def test_declared_http_shares_a_port_and_opaque_ports_have_addresses() -> None:
+    graph = cluster().graph()
+    found = outbound(graph, view_of(graph, "default", {}))
+    assert found.wildcards == (WildcardPlan(80, has_http=True),)
+    db, guess = "outbound|3306||db.default.svc.cluster.local", "outbound|7000||guess.default.svc.cluster.local"
+    assert set(found.addresses) == {
+        AddressPlan("198.19.1.2", 3306, "", (WeightedCluster(db),)),
+        AddressPlan("198.19.1.3", 7000, GUESS, (WeightedCluster(guess),)),
+    }
+    assert set(found.routes) == {"80", GUESS}
+
+
+def test_unknown_hosts_pass_through_unless_the_registry_is_all_there_is() -> None:
+    made = cluster()
+    last = made.sidecar("x").routes["80"].virtual_hosts[-1]
+    assert (last.name, last.domains) == ("allow_any", ("*",))
+    assert isinstance(last.routes[0].action, ForwardAction)
+    assert last.routes[0].action.clusters == (WeightedCluster("PassthroughCluster"),)
+    made.apply(
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: triomesh, namespace: {SYSTEM}}}\n"
+        "data: {mesh: 'outboundTrafficPolicy: {mode: REGISTRY_ONLY}'}"
+    )
+    snapshot = made.sidecar("x")
+    last = snapshot.routes["80"].virtual_hosts[-1]
+    assert (last.name, last.routes[0].action) == ("block_all", DirectResponse(502))
+    default = snapshot.listeners["virtualOutbound"].default_chain
+    assert default is not None and default.filter.stat_prefix == "BlackHoleCluster"
+
+
+def test_an_opaque_headless_port_forbids_to_assume_http() -> None:
+    headless = "apiVersion: v1\nkind: Service\nmetadata: {name: peers}\nspec: {clusterIP: None, ports: [{name: tcp, port: 80}]}"
+    graph = cluster(headless).graph()
+    found = outbound(graph, view_of(graph, "default", {}))
+    assert found.wildcards == (WildcardPlan(80, has_http=True, is_sniffed=True),)
+
+
+def test_an_http_route_makes_its_service_be_told_by_address() -> None:
+    route = (
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\n"
+        "spec: {parentRefs: [{group: '', kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}"
+    )
+    snapshot = cluster(route).sidecar("x")
+    assert "198.19.1.1_80" in snapshot.listeners
+    assert [v.domains for v in snapshot.routes["web.default.svc.cluster.local:80"].virtual_hosts] == [("*",)]
+
+
+def test_tls_hosts_without_addresses_are_told_by_server_name() -> None:
+    made = Cluster()
+    made.apply(bookinfo("networking/egress-rule-google-apis.yaml"))
+    listener = made.sidecar("details").listeners["0.0.0.0_443"]
+    (chain,) = listener.chains
+    assert chain.match.server_names == ("www.googleapis.com",)
+    assert listener.default_chain is not None
+
+
+def test_a_rule_for_an_undeclared_host_holds_on_port_80() -> None:
+    rule = (
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n"
+        "spec: {hosts: [old.example.com], http: [{redirect: {authority: new.example.com}}]}"
+    )
+    vhosts = cluster(rule).sidecar("x").routes["80"].virtual_hosts
+    assert [vhost.domains for vhost in vhosts if vhost.name == "old.example.com:80"] == [
+        ("old.example.com", "old.example.com:80")
+    ]
+
+
+def test_services_that_are_not_exported_are_invisible() -> None:
+    private = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: mine, annotations: {networking.istio.io/exportTo: '.'}}\n"
+        "spec: {clusterIP: 198.19.1.9, ports: [{name: http, port: 80}]}"
+    )
+    made = cluster(private)
+    name = "outbound|80||mine.default.svc.cluster.local"
+    assert name in made.sidecar("x", "default").clusters
+    assert name not in made.sidecar("x", "other").clusters
+
+
+def test_views_differ_only_by_labels_that_rules_look_at() -> None:
+    graph = cluster().graph()
+    assert view_of(graph, "default", {"app": "a"}) == view_of(graph, "default", {"app": "b"})
