@@ -53,7 +53,8 @@ class Injector:
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
-        self._texts = {"triomesh-injector": "", "triomesh": ""}
+        # None: not heard of yet. Settings are made of both, so of nothing before both have come.
+        self._texts: dict[str, str | None] = {"triomesh-injector": None, "triomesh": None}
         self._settings: Settings | None = None
         self._problem = "the settings have not been read yet"
         self._server_version = ("0", "0")
@@ -136,15 +137,18 @@ class Injector:
         items = event.items if isinstance(event, Listed) else [] if event.gone else [event.item]
         key = "config" if name == "triomesh-injector" else "mesh"
         self._texts[name] = str((items[0].get("data") or {}).get(key) or "") if items else ""
+        own, mesh = self._texts["triomesh-injector"], self._texts["triomesh"]
+        if own is None or mesh is None:
+            return
         try:
-            settings = parse_settings(self._texts["triomesh-injector"], self._texts["triomesh"])
+            settings = parse_settings(own, mesh)
         except BadField as exc:
             # What worked goes on working; a first start with bad settings stays unready and says why.
-            self._problem = f"ConfigMap {self._namespace}/{name}: {exc}"
+            self._problem = f"ConfigMaps triomesh-injector and triomesh in {self._namespace}: {exc}"
             _log.error("%s; %s", self._problem, "the last good settings stay in force" if self._settings else "not ready")
             return
         self._settings, self._problem = with_server_version(settings, *self._server_version), ""
-        _log.info("settings read from ConfigMap %s/%s", self._namespace, name)
+        _log.info("settings read from the ConfigMaps in %s", self._namespace)
 
     def _use(self, certs: Certs) -> None:
         """Serve by this certificate from the next handshake on."""
