@@ -1,0 +1,108 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mesh.model.listener import AccessLog, Direction, HttpManager, TcpProxy, Tracing
+from mesh.model.route import WeightedCluster
+from mesh.proxy.match import CompileError
+from mesh.proxy.observe.access_log import default_log
+from mesh.proxy.observe.record import Connection, TcpRecord
+from mesh.proxy.observe.telemetry import Telemetry, TelemetrySettings
+from tests.support.observe import REVIEWS, REVIEWS_V1, head, host, record
+
+METADATA = {"WORKLOAD_NAME": "me", "NAMESPACE": "ns", "LABELS": {"app": "me", "version": "v1"}}
+GOLDEN = Path(__file__).parents[4] / "golden" / "metrics.txt"
+
+
+def telemetry(**settings: object) -> Telemetry:
+    return Telemetry("sidecar~1~me.ns~ns", METADATA, TelemetrySettings(**settings), "0.1.0")  # type: ignore[arg-type]
+
+
+def busy(**settings: object) -> Telemetry:
+    """One of everything."""
+    found = telemetry(**settings)
+    for direction in (Direction.OUTBOUND, Direction.INBOUND):
+        observer, item = found.http(HttpManager("h", tracing=Tracing(100.0)), direction), record(head("POST", "/", "h"))
+        observer.begin(item)
+        item.cluster, item.host, item.status, item.bytes_received, item.bytes_sent = REVIEWS, host(workload=REVIEWS_V1), 200, 3, 400
+        observer.end(item, 100.0042)
+    tcp, item = found.tcp(TcpProxy("t", (WeightedCluster("c"),)), Direction.OUTBOUND), TcpRecord(Connection(), 1.0)
+    tcp.begin(item, 1.0)
+    tcp.end(item, 2.0)
+    found.detected(Direction.OUTBOUND, "server_first", 1.0)
+    return found
+
+
+def test_the_exposition_is_as_the_golden_file_says() -> None:
+    assert busy().expose(100.0).decode() == GOLDEN.read_text()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_complains_of_istios_unit_alone() -> None:
+    done = subprocess.run(["promtool", "check", "metrics"], input=busy().expose(100.0), capture_output=True, check=False)
+    complaints = (done.stdout + done.stderr).decode().split("\n")
+    assert [line for line in complaints if line and not line.startswith("istio_request_duration_milliseconds use base unit")] == []
+
+
+def test_a_living_tcp_connection_is_read_at_exposition() -> None:
+    found = telemetry()
+    observer, item = found.tcp(TcpProxy("t", (WeightedCluster("c"),)), Direction.OUTBOUND), TcpRecord(Connection(), 1.0)
+    observer.begin(item, 1.0)
+    item.bytes_sent = 77
+    assert b"} 77\n" in found.expose(2.0)
+
+
+def test_observers_of_dead_listeners_are_forgotten() -> None:
+    found = telemetry()
+    for _ in range(10):
+        found.tcp(TcpProxy("t", (WeightedCluster("c"),)), Direction.OUTBOUND)
+    assert len(found._tcp_observers) == 0
+
+
+def test_lines_go_to_the_file_of_the_listener_or_the_default(tmp_path: Path) -> None:
+    found = telemetry(default_access_log=default_log(str(tmp_path / "default"), "JSON"))
+    own = AccessLog(str(tmp_path / "own"), text="%RESPONSE_CODE%\n")
+    for manager in (HttpManager("h"), HttpManager("h", access_logs=(own,))):
+        observer, item = found.http(manager, Direction.OUTBOUND), record()
+        observer.begin(item)
+        item.status = 204
+        observer.end(item, 101.0)
+    found.close()
+    assert (tmp_path / "own").read_text() == "204\n"
+    assert json.loads((tmp_path / "default").read_text())["response_code"] == 204
+    assert f'triomesh_access_log_dropped_total{{path="{tmp_path}/own"}} 0' in found.expose(102.0).decode()
+
+
+def test_without_tracing_no_context_is_made() -> None:
+    observer, item = telemetry().http(HttpManager("h"), Direction.OUTBOUND), record()
+    observer.begin(item)
+    assert item.trace is None
+
+
+def test_the_default_tracing_applies_to_listeners_without_one() -> None:
+    observer, item = telemetry(default_tracing=Tracing(100.0)).http(HttpManager("h"), Direction.OUTBOUND), record()
+    observer.begin(item)
+    assert item.trace is not None and item.trace.is_sampled
+
+
+def test_the_overall_percentage_caps_the_random_one() -> None:
+    manager = HttpManager("h", tracing=Tracing(100.0, overall_sampling_percent=0.0))
+    observer, item = telemetry().http(manager, Direction.OUTBOUND), record()
+    observer.begin(item)
+    assert item.trace is not None and not item.trace.is_sampled
+
+
+def test_sampled_requests_are_exported() -> None:
+    found = busy(otlp="127.0.0.1:1")
+    assert found.exporter is not None
+    assert "triomesh_spans_exported_total 0" in found.expose(1.0).decode()
+    found.close()
+    assert found.exporter.dropped == 2
+
+
+def test_a_bad_format_is_refused_when_the_listener_is_made() -> None:
+    with pytest.raises(CompileError, match="unknown command operator"):
+        telemetry().http(HttpManager("h", access_logs=(AccessLog("-", text="%X%"),)), Direction.OUTBOUND)
