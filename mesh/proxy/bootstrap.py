@@ -117,7 +117,7 @@ def read_environment(environment: Mapping[str, str], role: Role, is_static: bool
         level,
         _parsed(environment, "TRIOMESH_APP_PROBERS", parse_probers),
         _parsed(environment, "TRIOMESH_PROMETHEUS_ANNOTATIONS", parse_app_metrics),
-        Path(environment["TRIOMESH_STATE_FILE"]) if environment.get("TRIOMESH_STATE_FILE") else None,
+        Path(environment["TRIOMESH_STATE_DIR"]) / "xds.state" if environment.get("TRIOMESH_STATE_DIR") else None,
     )
 
 
