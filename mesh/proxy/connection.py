@@ -14,7 +14,7 @@ import trio
 
 from mesh.codec.sock import original_dst
 from mesh.model.addr import Address
-from mesh.model.listener import FilterChain
+from mesh.model.listener import FilterChain, ListenerFilter
 from mesh.proxy.chains import NOTHING, needs_inspection
 from mesh.proxy.connect import set_nodelay
 from mesh.proxy.detect import Detected, detect
@@ -181,7 +181,8 @@ class _Accepted:
     def _destination(self) -> Address | None:
         # Where the client wanted to go. None: to this very socket, which would make us dial ourselves for ever.
         sock = self._channel.socket
-        if not self._runtime.model.use_original_dst:
+        model = self._runtime.model
+        if not (model.use_original_dst or ListenerFilter.ORIGINAL_DST in model.filters):
             host, port = sock.getsockname()[:2]
             return _unmapped(Address(host, port))
         found = original_dst(sock.fileno(), sock.family)

@@ -120,7 +120,10 @@ async def loop() -> None:
 
 
 async def inbound_by_port() -> None:
-    """The virtual listener's own chains are chosen by destination port, and by what is spoken."""
+    """The inbound listener's own chains are chosen by destination port, and by what is spoken.
+
+    It restores the destination but hands nothing over: an outbound listener on that port must never see it.
+    """
     http = FilterChain(
         manager(routes(forward("http"))),
         ChainMatch(destination_port=8080, application_protocols=("http/1.0", "http/1.1")),
@@ -131,9 +134,12 @@ async def inbound_by_port() -> None:
         virtual = replace(
             base.listeners["virtualOutbound"],
             chains=(http, opaque, *base.listeners["virtualOutbound"].chains),
-            filters=frozenset((ListenerFilter.HTTP_INSPECTOR,)),
+            direction=Direction.INBOUND,
+            use_original_dst=False,
+            filters=frozenset((ListenerFilter.HTTP_INSPECTOR, ListenerFilter.ORIGINAL_DST)),
         )
-        async with running(replace(base, listeners={"virtualOutbound": virtual})):
+        decoy = replace(base.listeners["http"], address=Address("0.0.0.0", 8080))
+        async with running(replace(base, listeners={"virtualInbound": virtual, "decoy": decoy})):
             async with await trio.open_tcp_stream(POD, 8080) as stream:
                 await stream.send_all(GET)
                 assert (await read_response(stream))[2] == b"ok"

@@ -99,7 +99,6 @@ def _listener(targets: list[Target], seen: Observation) -> Listener:
         chains=tuple(chains),
         default_chain=FilterChain(single_tcp(INBOUND_PASSTHROUGH, seen), name="virtualInbound-catchall-tcp"),
         direction=Direction.INBOUND,
-        use_original_dst=True,
         filters=frozenset({ListenerFilter.ORIGINAL_DST, ListenerFilter.HTTP_INSPECTOR}),
         uninspected_ports=tuple(
             sorted(t.number for t in targets if t.port.protocol in (PortProtocol.TCP, PortProtocol.TLS))

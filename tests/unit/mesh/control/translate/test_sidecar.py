@@ -23,11 +23,12 @@ def test_every_named_thing_exists() -> None:
                 assert chain.filter.route_config_name in snapshot.routes
 
 
-def test_only_the_two_capture_ports_are_opened() -> None:
+def test_only_the_two_capture_ports_are_opened_and_only_outbound_hands_over() -> None:
+    # An inbound connection handed to an outbound listener would be sent to the pod's own address again, for ever.
     listeners = cluster().sidecar("productpage").listeners
     assert {(item.address.port, item.use_original_dst) for item in listeners.values() if item.bind_to_port} == {
         (15001, True),
-        (15006, True),
+        (15006, False),
     }
 
 
