@@ -142,7 +142,7 @@ def _lifecycle(request: Request) -> Json:
         return {}
     if request.native:
         # A native sidecar is told to stop last, after the application: start draining when the pod ends.
-        return {"preStop": {"exec": {"command": ["python", "-m", "mesh.proxy", "request", "POST", "/drain"]}}}
+        return {"preStop": {"exec": {"command": ["python", "-m", "mesh.proxy", "request", "POST", "/drain_listeners?graceful"]}}}
     if request.config.hold_application:
         # The kubelet starts the next container only when this hook returns.
         return {"postStart": {"exec": {"command": ["python", "-m", "mesh.proxy", "wait"]}}}

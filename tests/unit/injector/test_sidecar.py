@@ -57,7 +57,7 @@ def test_classic_waits_only_if_asked_and_native_drains() -> None:
     assert held["lifecycle"] == {"postStart": {"exec": {"command": ["python", "-m", "mesh.proxy", "wait"]}}}
     native = proxy(settings=Settings(native_sidecar=NativeSidecar.ON))
     assert native["restartPolicy"] == "Always"
-    assert native["lifecycle"]["preStop"]["exec"]["command"][-2:] == ["POST", "/drain"]
+    assert native["lifecycle"]["preStop"]["exec"]["command"][-2:] == ["POST", "/drain_listeners?graceful"]
 
 
 def test_proxy_has_no_rights_and_init_has_two() -> None:
