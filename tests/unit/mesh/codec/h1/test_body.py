@@ -20,6 +20,7 @@ REFUSED = [
     (b"1\r\nab\r\n0\r\n\r\n", 400),
     (b"1\r\na\n0\r\n\r\n", 400),
     (b"1\r\na0\r\n\r\n", 400),
+    (b"1\r\na\rX0\r\n\r\n", 400),
     (b"1\na\r\n0\r\n\r\n", 400),
     (b"1\r\na\r\n0\n\n", 400),
     (b"1\r\na\r\n0\r\nX: y\n\r\n", 400),

@@ -30,6 +30,12 @@ def test_remove_and_extra(h1: Any) -> None:
     assert encoded == b"GET /a?b HTTP/1.1\r\nHost: h\r\nUser-Agent: u\r\nX-New: 3\r\n\r\n"
 
 
+@pytest.mark.parametrize("size", [1, 31, 32, 40, 63, 64, 65, 130])
+def test_remove_knows_names_of_any_length(h1: Any, size: int) -> None:
+    raw = b"HTTP/1.1 204 No\r\n" + b"X" * size + b": 1\r\n" + b"Y" * size + b": 2\r\n\r\n"
+    assert _response(h1, raw, remove=(b"x" * size,)) == b"HTTP/1.1 204 No\r\n" + b"Y" * size + b": 2\r\n\r\n"
+
+
 def test_removing_the_first_and_all_lines(h1: Any) -> None:
     raw = b"HTTP/1.1 204 No\r\nX-One: 1\r\nx-one: 2\r\n\r\n"
     assert _response(h1, raw, remove=(b"x-one",)) == b"HTTP/1.1 204 No\r\n\r\n"

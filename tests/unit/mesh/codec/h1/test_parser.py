@@ -161,6 +161,11 @@ def test_closing_inside_a_buffered_body_lets_the_body_through_first(h1: Any) -> 
         parser.body_raw()
 
 
+def test_an_empty_line_before_every_request_is_fine(h1: Any) -> None:
+    data = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n" * 20
+    assert request_events(h1, [data]).count(END_EVENT) == 20
+
+
 def test_closing_between_messages_is_fine(h1: Any) -> None:
     parser = h1.RequestParser()
     parser.feed(b"\r\n")
