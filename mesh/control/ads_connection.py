@@ -227,6 +227,7 @@ class AdsConnection:
         except ProtocolError as exc:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(exc)) from exc
         if is_first:
+            self._changed_at = self.opened_at
             self._is_dirty = True
             self._wake.set()
         node = self.node

@@ -13,6 +13,7 @@ A client that neither ACKs nor NACKs holds nothing up for longer than `hold_seco
 When to answer a request (the rest is silence):
     first of its type, or a SotW one without nonce    everything asked for
     NACK                                              nothing; the refused version is not sent again
+    NACK of several that does not say which           each of them once more, alone (endpoints, routes, secrets)
     ACK                                               whatever waited for it
     stale nonce                                       nothing (SotW: its names are ignored too; a newer request follows)
     names added                                       those
@@ -23,7 +24,7 @@ every CDS (LDS) response that names them, changed or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 from mesh.model.node import Node
 from mesh.xds.error import LimitError, ProtocolError
 from mesh.xds.kind import BY_URL, PUSH_ORDER, Kind, Variant
-from mesh.xds.nack import refused_names
+from mesh.xds.nack import named_in_details, named_in_message
 from mesh.xds.node import read_node
 from mesh.xds.resource import EMPTY_BUNDLE, Bundle, Ref, Resource
 from mesh.xds.subscription import WILDCARD, Status, Subscription
@@ -255,7 +256,13 @@ class AdsStream:
             sub.on_ack(nonce)
             return ()
         offered = [name for name, resource in sub.in_flight[nonce].items() if resource is not None]
-        refused = refused_names(request.error_detail, offered)
+        refused = named_in_details(request.error_detail, offered)
+        if not refused:
+            if len(offered) > 1 and not sub.kind.is_full_state:
+                # Envoy stops at the first bad one of several endpoints or routes, and hardly ever names it.
+                sub.on_vague_nack(nonce)
+                return ()
+            refused = named_in_message(request.error_detail, offered)
         by_name: dict[str, str] = dict(refused)
         sub.on_nack(nonce, by_name, request.error_detail.message, now)
         if not refused:
@@ -332,7 +339,7 @@ class AdsStream:
         self, sub: Subscription, target: Mapping[str, Resource], changed: Mapping[str, Resource | None], now: float
     ) -> Iterator[Response]:
         system_version = version_of_set(target.values())
-        for part in _split(changed):
+        for part in _split(changed, frozenset(sub.alone)):
             present = [resource for resource in part.values() if resource is not None]
             removed = [name for name, resource in part.items() if resource is None]
             nonce = self._next_nonce()
@@ -354,17 +361,21 @@ class AdsStream:
             yield Response(sub.kind, message.SerializeToString(), len(present), len(removed))
 
     def _sotw(
-        self, sub: Subscription, target: Mapping[str, Resource], changed: Mapping[str, Resource | None], now: float
+        self, sub: Subscription, _target: Mapping[str, Resource], changed: Mapping[str, Resource | None], now: float
     ) -> Iterator[Response]:
         """Full-state types repeat what the client has; of the others, what is left out simply stays as it is."""
-        contents = dict(changed)
         if sub.kind.is_full_state:
-            contents = {**sub.sent, **changed}
-        present = [resource for resource in contents.values() if resource is not None]
-        if not present and not sub.kind.is_full_state:
-            # Nothing to say it with: SotW cannot take away endpoints or routes. The client drops them by itself.
-            sub.forget_sent(name for name, resource in contents.items() if resource is None)
+            yield self._sotw_response(sub, {**sub.sent, **changed}, now)
             return
+        # Nothing to say "gone" with; the client drops endpoints and routes by itself.
+        sub.forget_sent(name for name, resource in changed.items() if resource is None)
+        present = {name: resource for name, resource in changed.items() if resource is not None}
+        if present:
+            for part in _split(present, frozenset(sub.alone)):
+                yield self._sotw_response(sub, part, now)
+
+    def _sotw_response(self, sub: Subscription, contents: Mapping[str, Resource | None], now: float) -> Response:
+        present = [resource for resource in contents.values() if resource is not None]
         nonce = self._next_nonce()
         message = discovery_pb.DiscoveryResponse(
             version_info=version_of_set(present),
@@ -373,8 +384,7 @@ class AdsStream:
             resources=[AnyMessage(type_url=sub.kind.value, value=resource.body) for resource in present],
         )
         sub.on_sent(nonce, contents, now)
-        removed = sum(resource is None for resource in contents.values())
-        yield Response(sub.kind, message.SerializeToString(), len(present), removed)
+        return Response(sub.kind, message.SerializeToString(), len(present), len(contents) - len(present))
 
     def _owe_dependents(self, resources: Iterable[Resource | None]) -> None:
         """Clusters' endpoints and listeners' routes: the client may warm them anew and wait for these."""
@@ -537,15 +547,19 @@ _REFERRERS: Mapping[Kind, tuple[Kind, ...]] = {
 }
 
 
-def _split(changed: Mapping[str, Resource | None]) -> Iterator[dict[str, Resource | None]]:
-    """Parts of bounded size; one (empty) part when there is nothing."""
+def _split(changed: Mapping[str, Resource | None], alone: Collection[str]) -> Iterator[dict[str, Resource | None]]:
+    """Parts of bounded size, and those in `alone` one by one; one (empty) part when there is nothing."""
+    singles = [{name: changed[name]} for name in alone if name in changed]
+    rest = {name: resource for name, resource in changed.items() if name not in alone} if singles else changed
+    yield from singles
     part: dict[str, Resource | None] = {}
     size = 0
-    for name, resource in changed.items():
+    for name, resource in rest.items():
         weight = len(name) + (len(resource.body) if resource is not None else 0)
         if part and size + weight > _MAX_RESPONSE_BYTES:
             yield part
             part, size = {}, 0
         part[name] = resource
         size += weight
-    yield part
+    if part or not singles:
+        yield part

@@ -54,8 +54,10 @@ def load_bootstrap(text: str) -> Snapshot:
                     listeners[named.name] = named
                 case Secret():
                     secrets[value.name] = value
-    for value in (*clusters.values(), *listeners.values()):
-        _check_static(value, secrets)
+    for cluster in clusters.values():
+        _check_static(cluster, secrets)
+    for listener in listeners.values():
+        _check_static(listener, secrets)
     return Snapshot(clusters, {}, listeners, {}, secrets)
 
 

@@ -28,15 +28,16 @@ def write_nack(status: Any, errors: Sequence[DecodeError]) -> None:
     status.details.add().Pack(details)
 
 
-def refused_names(status: Any, offered: Collection[str]) -> list[tuple[str, str]]:
-    """(resource, message) for each refused one of `offered`.
+def named_in_details(status: Any, offered: Collection[str]) -> list[tuple[str, str]]:
+    """(resource, message) for each of `offered` that our own client's details name: the rest was surely taken."""
+    return [(name, message) for name, message in _from_details(status) if name in offered]
 
-    By our own client's details; else by the names that occur in the message (Envoy writes them there: "Error
-    adding/updating cluster(s) a: …"), the longest first so that `a|b` does not also accuse `a`; else all of them.
+
+def named_in_message(status: Any, offered: Collection[str]) -> list[tuple[str, str]]:
+    """(resource, message) by the names in the message ("Error adding/updating cluster(s) a: …"), else for all.
+
+    The longest first, so that `a|b` does not also accuse `a`.
     """
-    found = [(name, message) for name, message in _from_details(status) if name in offered]
-    if found:
-        return found
     remaining = status.message
     names = []
     for name in sorted(offered, key=len, reverse=True):

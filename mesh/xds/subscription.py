@@ -60,6 +60,8 @@ class Subscription:
     rejected: dict[str, Rejection] = field(default_factory=dict)
     in_flight: OrderedDict[str, Mapping[str, Resource | None]] = field(default_factory=OrderedDict)
     last_nonce: str = ""
+    alone: set[str] = field(default_factory=set)
+    """To be sent in a response of its own: the next NACK is to say which of them is meant."""
 
     def covers(self, name: str) -> bool:
         return self.is_wildcard or name in self.names
@@ -95,6 +97,7 @@ class Subscription:
             for facts in (self.sent, self.sent_at, self.acked, self.rejected):
                 facts.pop(name, None)
             self.unseen.discard(name)
+            self.alone.discard(name)
 
     def forget_sent(self, names: Iterable[str]) -> None:
         """These do not exist any more, and there is no way to say so (SotW): send them again if they come back."""
@@ -107,6 +110,7 @@ class Subscription:
         self.is_greeted = True
         self.last_nonce = nonce
         self.in_flight[nonce] = contents
+        self.alone.difference_update(contents)
         for name, resource in contents.items():
             if resource is None and name not in self.names:
                 self.sent.pop(name, None)
@@ -131,6 +135,15 @@ class Subscription:
             resource = last.get(name)
             if resource is not None and self.covers(name):
                 self.rejected[name] = Rejection(resource.version, message, now)
+
+    def on_vague_nack(self, nonce: str) -> None:
+        """One of several was refused, and nobody can say which were taken: each is sent again, alone."""
+        *earlier, last = self._settle(nonce)
+        for contents in earlier:
+            self._accept(contents)
+        names = [name for name, resource in last.items() if resource is not None and self.covers(name)]
+        self.forget_sent(names)
+        self.alone.update(names)
 
     def held_by_client(self) -> Iterator[Resource]:
         """Everything that may be in force there now: the last accepted version and those under way."""

@@ -69,6 +69,10 @@ cidrs = st.sampled_from(["10.0.0.0/8", "198.18.0.0/15", "::1/128", "0.0.0.0/0"])
 origins = st.none() | st.builds(Origin, words, words, words, st.sampled_from(["", "http[0]", "rules[1]"]))
 
 
+def unique(items: st.SearchStrategy, most: int = 2) -> st.SearchStrategy:
+    return st.lists(items, max_size=most, unique=True).map(tuple)
+
+
 def tuples(items: st.SearchStrategy, most: int = 2, least: int = 0) -> st.SearchStrategy:
     return st.lists(items, min_size=least, max_size=most).map(tuple)
 
@@ -97,7 +101,7 @@ route_matches = st.builds(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> HeaderMutation:
-    values = st.text("abc %:/-", max_size=8)
+    values = st.sampled_from(["", "a b", "100%%", "%REQ(x-a)%", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%-x"])
     overwrites = draw(st.dictionaries(words, values, max_size=2))
     return HeaderMutation(tuple(overwrites.items()), draw(tuples(st.tuples(words, values))), draw(tuples(words)))
 
@@ -191,7 +195,7 @@ routes = st.builds(
     operation=st.just("") | words,
 )
 virtual_hosts = st.builds(VirtualHost, names, tuples(names, 2, 1), tuples(routes), origins, st.booleans())
-route_configs = st.builds(RouteConfig, names, tuples(virtual_hosts), st.booleans(), bits32)
+route_configs = st.builds(RouteConfig, names, tuples(virtual_hosts), st.booleans(), st.integers(8, (1 << 32) - 1))
 
 
 @st.composite
@@ -214,6 +218,9 @@ localities = st.builds(
     st.builds(Locality, st.just("") | words, st.just("") | words, st.just("") | words),
     st.integers(0, 5),
     st.integers(0, 100),
+)
+single = st.builds(
+    LoadAssignment, names, st.tuples(st.builds(LocalityEndpoints, st.tuples(endpoints()), priority=st.just(0)))
 )
 assignments = st.builds(LoadAssignment, names, tuples(localities))
 
@@ -256,6 +263,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
     is_original, is_eds = discovery is Discovery.ORIGINAL_DST, discovery is Discovery.EDS
     policies = [policy for policy in LbPolicy if (policy is LbPolicy.CLUSTER_PROVIDED) == is_original]
     lb = draw(st.sampled_from(policies))
+    is_logical = discovery is Discovery.LOGICAL_DNS
     auto_sni = draw(st.booleans())
     tls = draw(st.none() | upstream_tls(auto_sni))
     matches = draw(tuples(st.builds(TlsMatch, words, st.just("") | words, st.none() | upstream_tls(auto_sni))))
@@ -268,7 +276,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
         discovery=discovery,
         lb=lb,
         eds_service_name=draw(st.just("") | names) if is_eds else "",
-        assignment=None if is_original or is_eds else draw(assignments),
+        assignment=None if is_original or is_eds else draw(single if is_logical else assignments),
         connect_timeout_seconds=draw(positive_seconds),
         protocol=draw(st.sampled_from(Protocol)),
         circuit_breaker=draw(
@@ -292,7 +300,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
         maglev_table_size=draw(st.sampled_from([7, 65537])) if lb is LbPolicy.MAGLEV else 65537,
         least_request_choices=draw(st.integers(2, 9)) if lb is LbPolicy.LEAST_REQUEST else 2,
         slow_start_seconds=draw(seconds) if is_slow else 0.0,
-        dns_refresh_seconds=draw(st.just(5.0) | positive_seconds) if is_dns else 5.0,
+        dns_refresh_seconds=draw(st.just(5.0) | st.just(60.25)) if is_dns else 5.0,
         locality_weighted=not is_original and draw(st.booleans()),
         service=draw(st.none() | st.builds(ServiceRef, words, words, words)),
         subset=draw(st.just("") | words),
@@ -365,12 +373,12 @@ def downstream_tls(draw: st.DrawFn) -> DownstreamTls:
 chain_matches = st.builds(
     ChainMatch,
     st.none() | ports,
-    tuples(cidrs),
-    tuples(words),
+    unique(cidrs),
+    unique(words),
     st.sampled_from(["", "raw_buffer", "tls"]),
-    tuples(st.sampled_from(["http/1.1", "h2c"])),
-    tuples(cidrs),
-    tuples(ports),
+    unique(st.sampled_from(["http/1.1", "h2c"])),
+    unique(cidrs),
+    unique(ports),
 )
 
 

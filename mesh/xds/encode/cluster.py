@@ -91,6 +91,10 @@ def _discovery(message: Any, value: Cluster, path: Path) -> None:
     if inline != (value.assignment is not None):
         what = "needs its endpoints inline" if inline else "cannot have inline endpoints"
         raise path.error("assignment", f"a cluster of type {value.discovery.value} {what}")
+    if value.discovery is Discovery.LOGICAL_DNS and value.assignment is not None:
+        groups = value.assignment.localities
+        if len(groups) != 1 or len(groups[0].endpoints) != 1:
+            raise path.error("assignment", "a cluster of type logical_dns needs exactly one endpoint")
     if value.discovery in _DNS and value.dns_refresh_seconds != _ENVOY_DNS_REFRESH_SECONDS:
         # `dns_refresh_rate` of the cluster itself is deprecated in favour of this extension. gRPC knows only the
         # plain type, which is why the default goes without.
@@ -115,8 +119,8 @@ def _discovery(message: Any, value: Cluster, path: Path) -> None:
 
 
 def _dns(value: Cluster, path: Path) -> Any:
-    if value.dns_refresh_seconds < 0.001:
-        raise path.error("dns_refresh_seconds", "Envoy's least refresh interval is one millisecond")
+    if value.dns_refresh_seconds <= 0.001:
+        raise path.error("dns_refresh_seconds", "must be more than one millisecond")
     return dns_cluster_pb.DnsCluster(
         dns_refresh_rate=duration(value.dns_refresh_seconds, path, "dns_refresh_seconds"),
         dns_lookup_family=dns_pb.V4_PREFERRED,

@@ -38,6 +38,7 @@ from mesh.xds.wire import CORS, FAULT, ORIGIN_METADATA, REDIRECT_PORT, REDIRECT_
 def encode_route_config(value: RouteConfig, path: Path | None = None) -> Any:
     """Raises: EncodeError."""
     path = path or Path(value.name)
+    _check_bodies(value, path)
     return route_pb.RouteConfiguration(
         name=value.name,
         virtual_hosts=[_virtual_host(host, path.at("virtual_hosts", i)) for i, host in enumerate(value.virtual_hosts)],
@@ -46,6 +47,16 @@ def encode_route_config(value: RouteConfig, path: Path | None = None) -> Any:
         # A route may be ahead of its cluster; that is an answer (503 NC) to its callers, not a broken configuration.
         validate_clusters=BoolValue(value=False),
     )
+
+
+def _check_bodies(value: RouteConfig, path: Path) -> None:
+    """Envoy refuses the whole configuration over one body that is too long."""
+    limit = value.max_direct_response_bytes
+    for i, host in enumerate(value.virtual_hosts):
+        for j, route in enumerate(host.routes):
+            if isinstance(route.action, DirectResponse) and len(route.action.body) > limit:
+                where = path.at("virtual_hosts", i).at("routes", j)
+                raise where.error("action.body", f"has {len(route.action.body)} bytes, more than {limit}")
 
 
 def _virtual_host(host: VirtualHost, path: Path) -> Any:
