@@ -24,7 +24,7 @@ from mesh.control.kube.watch import Scope, Watchers
 from mesh.control.kube.world import WorldStore
 from mesh.control.mesh_config import CONFIG_MAP_NAME
 from mesh.control.metrics import MetricsRegistry
-from mesh.control.monitoring import application, serve_http
+from mesh.control.monitoring import DebugView, application, connection_json, serve_http, sync_json
 from mesh.control.publisher import Publisher
 from mesh.control.status_writer import StatusWriter
 
@@ -114,7 +114,11 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
             writer.wake()
 
     ads = AdsServer(publisher, metrics, on_nack)
-    views = {"nacks": refusals.view}
+    views: dict[str, DebugView] = {
+        "nacks": refusals.view,
+        "connections": lambda: [connection_json(connection) for connection in ads.connections()],
+        "syncz": lambda: [sync_json(connection) for connection in ads.connections()],
+    }
     app = application(publisher, metrics, lambda: publisher.ready, views)
     listening = _listen(settings.monitoring)
     print(f"monitoring {_name(listening)}", flush=True)

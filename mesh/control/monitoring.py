@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from mesh.control.ads_connection import AdsConnection
 from mesh.control.kube import kinds
 from mesh.control.metrics import MetricsRegistry
 from mesh.control.publisher import Publisher
@@ -148,6 +151,26 @@ def endpointz(graph: Graph) -> Any:
         {"cluster": name, "endpoints": [_endpoint(endpoint) for endpoint in assignment.endpoints()]}
         for name, assignment in graph.endpoints.items()
     ]
+
+
+def connection_json(connection: AdsConnection) -> dict[str, Any]:
+    """One ADS stream."""
+    node = connection.node
+    return {
+        "node": node.id if node is not None else "",
+        "role": node.role.value if node is not None else "",
+        "address": node.ip if node is not None else "",
+        "connected_seconds": round(time.monotonic() - connection.opened_at, 3),
+    }
+
+
+def sync_json(connection: AdsConnection) -> dict[str, Any]:
+    """How many resources of each type a node has accepted, refused or not answered yet (Istio's /debug/syncz)."""
+    types: dict[str, Counter[str]] = {}
+    for resource in connection.status(False):
+        types.setdefault(resource.kind.name, Counter())[resource.status.name.lower()] += 1
+    node = connection.node
+    return {"node": node.id if node is not None else "", "types": {kind: dict(states) for kind, states in types.items()}}
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
