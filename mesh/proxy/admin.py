@@ -194,9 +194,9 @@ class Admin:
         for name, level in request.query.items():
             if level not in _LEVELS:
                 return text(f"{level!r} is not a level: {', '.join(_LEVELS)}\n", 400)
-            target = logging.getLogger() if name == "level" else logging.getLogger(name)
             if name != "level" and name not in logging.root.manager.loggerDict:
                 return text(f"no logger is called {name!r}\n", 404)
+            target = logging.getLogger() if name == "level" else logging.getLogger(name)
             number_of = {"trace": logging.DEBUG, "off": _OFF}.get(level, logging.getLevelName(level.upper()))
             target.setLevel(number_of)
             _log.warning("log level of %s is now %s, by the admin port", name if name != "level" else "all", level)

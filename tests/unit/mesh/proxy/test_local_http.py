@@ -23,7 +23,7 @@ async def serving(handler: Handler = echo) -> AsyncIterator[Callable[[], Awaitab
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(serve, await trio.open_tcp_listeners(0, host="127.0.0.1"), handler))
         port = listeners[0].socket.getsockname()[1]
-        yield lambda: trio.open_tcp_stream("127.0.0.1", port)
+        yield partial(trio.open_tcp_stream, "127.0.0.1", port)
         nursery.cancel_scope.cancel()
 
 
