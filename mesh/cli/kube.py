@@ -7,6 +7,7 @@ served kind works, ours and others'.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -54,9 +55,13 @@ class Kube:
 
     def __init__(self, kubeconfig: str | None = None) -> None:
         try:
-            config.load_config(config_file=kubeconfig) if kubeconfig else config.load_config()
+            # load_config() would fall back to in-cluster files with a warning on the root logger; say it in our words instead.
+            if kubeconfig or os.environ.get("KUBECONFIG") or os.path.exists(os.path.expanduser(config.KUBE_CONFIG_DEFAULT_LOCATION)):
+                config.load_kube_config(config_file=kubeconfig)
+            else:
+                config.load_incluster_config()
         except (config.ConfigException, OSError, ValueError) as exc:
-            raise KubeError(0, "NoConfiguration", f"no usable kubeconfig: {exc}") from exc
+            raise KubeError(0, "NoConfiguration", f"no usable kubeconfig (--kubeconfig, $KUBECONFIG, ~/.kube/config, the running sandbox): {exc}") from exc
         self.api = client.ApiClient()
         self._resources: dict[str, dict[str, Resource]] = {}
 

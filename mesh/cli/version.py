@@ -11,9 +11,8 @@ from mesh import __version__
 from mesh.cli.kube import Kube, KubeError
 from mesh.cli.options import Format, Kubeconfig, Output, connect
 from mesh.cli.output import document
-from mesh.cli.proxies import CONTAINER
 
-CONTROL = "triomesh-control"
+PARTS = {"control plane": "triomesh/control", "injector": "triomesh/injector", "data plane": "triomesh/proxy"}
 
 
 def version(
@@ -40,12 +39,12 @@ def version(
 
 def _cluster(kube: Kube) -> dict[str, object]:
     running = [pod["spec"]["containers"] + pod["spec"].get("initContainers", []) for pod in kube.list("v1", "Pod") if pod.get("status", {}).get("phase") == "Running"]
-    images = [(container["name"], container["image"]) for containers in running for container in containers]
-    count = {
-        label: Counter(_tag(image) for name, image in images if name == wanted)
-        for label, wanted in (("control plane", CONTROL), ("data plane", CONTAINER))
-    }
-    return {label: dict(counter) for label, counter in count.items()}
+    images = [str(container["image"]) for containers in running for container in containers]
+    return {label: dict(Counter(_tag(image) for image in images if _repository(image).endswith(wanted))) for label, wanted in PARTS.items()}
+
+
+def _repository(image: str) -> str:
+    return image.removesuffix(f":{_tag(image)}")
 
 
 def _tag(image: str) -> str:
