@@ -14,6 +14,7 @@ import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -146,10 +147,11 @@ async def _take(request: Request, deliver: Deliver) -> Response:
     if content_type != "application/x-protobuf":
         return Response("only application/x-protobuf is taken\n", 415, media_type="text/plain")
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _MAX_BODY_BYTES:
-            return Response(f"more than {_MAX_BODY_BYTES} bytes\n", 413, media_type="text/plain")
+    async with aclosing(request.stream()) as stream:
+        async for part in stream:
+            body += part
+            if len(body) > _MAX_BODY_BYTES:
+                return Response(f"more than {_MAX_BODY_BYTES} bytes\n", 413, media_type="text/plain")
     try:
         if request.headers.get("content-encoding") == "gzip":
             body = _gunzip(body)
