@@ -66,6 +66,8 @@ class Balancer:
                         host.warm_at = now + cluster.slow_start_seconds
                 else:
                     host.update(endpoint, group.locality, group.priority)
+                    if cluster.outlier is None:
+                        host.ejected = False  # nobody is left to let it back
                 self._by_name[host.name] = host
         self.hosts: tuple[Host, ...] = tuple(self._by_name.values())
         self._rebuild(now)

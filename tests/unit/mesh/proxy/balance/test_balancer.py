@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from mesh.model.cluster import LbPolicy
+from mesh.model.cluster import LbPolicy, OutlierDetection
 from mesh.model.endpoint import Health, Locality, LocalityEndpoints
 from mesh.proxy.balance import Balancer, Host, make_balancer
 from mesh.proxy.balance.maglev import MaglevPicker
@@ -144,3 +144,11 @@ def test_a_new_host_starts_slowly() -> None:
 def test_the_first_assignment_is_warm() -> None:
     slow = cluster(LbPolicy.ROUND_ROBIN, slow_start_seconds=100.0)
     assert shares(make_balancer(slow, assignment(group("1", "2")), 0.0), 100)["1"] == 0.5
+
+
+def test_switching_outlier_detection_off_lets_everybody_back() -> None:
+    watched = cluster(outlier=OutlierDetection())
+    first = make_balancer(watched, assignment(group("1", "2")), 0.0)
+    fail(first, "1")
+    assert [host.ejected for host in make_balancer(watched, assignment(group("1", "2")), 1.0, first).hosts] == [True, False]
+    assert [host.ejected for host in make_balancer(cluster(), assignment(group("1", "2")), 1.0, first).hosts] == [False, False]
