@@ -1,0 +1,43 @@
+import pytest
+
+from mesh.codec.h1 import RequestHead, RequestParser
+from mesh.model.listener import HttpManager
+from mesh.proxy.forwarded import INTERNAL, forwarded_lines, scheme_of
+from mesh.proxy.observe.record import Connection, Record
+
+
+def head_of(lines: bytes) -> RequestHead:
+    parser = RequestParser()
+    parser.feed(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
+    head = parser.head()
+    assert head is not None
+    return head
+
+
+def lines_of(lines: bytes, **manager: object) -> tuple[tuple[bytes, ...], bytes]:
+    record = Record(head_of(lines), Connection("[fd00::1]:4711"), 0.0)
+    return forwarded_lines(record, HttpManager("test", **manager))  # type: ignore[arg-type]
+
+
+def test_inside_the_mesh_only_a_missing_scheme_is_added() -> None:
+    assert lines_of(b"") == (INTERNAL, b"x-forwarded-proto: http\r\n")
+    assert lines_of(b"x-forwarded-proto: https\r\nx-forwarded-for: 1.1.1.1\r\n") == (INTERNAL, b"")
+
+
+def test_the_edge_appends_the_client_and_overrides_the_scheme() -> None:
+    remove, lines = lines_of(b"x-forwarded-for: 1.1.1.1\r\nx-forwarded-proto: https\r\n", use_remote_address=True)
+    assert lines == b"x-forwarded-for: 1.1.1.1,fd00::1\r\nx-forwarded-proto: http\r\n"
+    assert {b"x-forwarded-for", b"x-forwarded-proto"} <= set(remove)
+
+
+def test_an_edge_behind_a_trusted_proxy_keeps_its_scheme() -> None:
+    remove, lines = lines_of(b"x-forwarded-proto: https\r\n", use_remote_address=True, xff_trusted_hops=1)
+    assert lines == b"x-forwarded-for: fd00::1\r\n" and b"x-forwarded-proto" not in remove
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_tls", "scheme"),
+    [(b"", False, b"http"), (b"", True, b"https"), (b"x-forwarded-proto: https\r\n", False, b"https")],
+)
+def test_the_scheme(lines: bytes, is_tls: bool, scheme: bytes) -> None:
+    assert scheme_of(head_of(lines), is_tls) == scheme
