@@ -99,7 +99,16 @@ def as_text(plan: Plan, samples: Sequence[Sample], failures: dict[str, str], ver
         f"GET, {plan.connections} keep-alive connections, {plan.answer_bytes}-byte answers; {plan.rounds} rounds x {plan.seconds:g} s;"
         f" latency at {plan.rate:g} requests/s, open loop, from the time each was due; medians"
     )
-    lines = [title, "  ".join(f"{name} {version}" for name, version in versions.items()), ""]
+    where = machine()
+    lines = [title, "  ".join(f"{name} {version}" for name, version in versions.items())]
+    lines.append(
+        f"{where['cpu']}, {where['cores']} cores, Linux {where['kernel']}, load average {where['load_average'][0]:.1f}"
+    )
+    if where["load_average"][0] > where["cores"]:
+        lines.append(
+            "WARNING: more wants to run here than there are cores; latencies and throughput are not to be quoted"
+        )
+    lines.append("")
     lines.append(
         f"{'':12}{'req/s':>9}{'cpu us/req':>12}{'req/cpu-s':>11}{'p50 us':>9}{'added':>8}{'p99 us':>9}{'RSS MB':>8}"
         f"{'errors':>8}   per request: id  xff  traceparent  spans"
