@@ -104,7 +104,7 @@ def mesh_config(source: ConfigMap | None, root_namespace: str) -> tuple[MeshConf
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         reader.error(f"data.{CONFIG_MAP_KEY}", f"is no YAML{where}", "InvalidYaml")
         return base, tuple(reader.problems)
-    parsed = reader.attempt(lambda: _parse(Fields(value or {}, CONFIG_MAP_KEY, reader), base))
+    parsed = reader.attempt(lambda: _parse(Fields({} if value is None else value, CONFIG_MAP_KEY, reader), base))
     return parsed or base, tuple(reader.problems)
 
 

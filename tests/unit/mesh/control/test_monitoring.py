@@ -1,0 +1,74 @@
+"""The HTTP port 15014."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import httpx
+
+from mesh.control.metrics import MetricsRegistry
+from mesh.control.monitoring import application, serve_http
+from mesh.control.publisher import Publisher
+from tests.support.world import SYSTEM, Cluster, bookinfo
+
+
+def app(is_built: bool = True) -> Any:
+    cluster, metrics = Cluster(), MetricsRegistry()
+    cluster.apply(bookinfo("platform/kube/bookinfo.yaml", "networking/virtual-service-reviews-v3.yaml"))
+    publisher = Publisher(cluster.store, metrics, SYSTEM)
+    if is_built:
+        publisher.rebuild()
+    return application(publisher, metrics, lambda: publisher.ready, {"extra": lambda: [1]})
+
+
+def get(path: str, is_built: bool = True) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app(is_built))
+        async with httpx.AsyncClient(transport=transport, base_url="http://control") as client:
+            return await client.get(path)
+
+    return asyncio.run(ask())
+
+
+def test_ready_follows_the_first_build() -> None:
+    assert get("/ready").status_code == 200
+    assert get("/ready", is_built=False).status_code == 503
+
+
+def test_metrics() -> None:
+    response = get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "pilot_services 4" in response.text
+
+
+def test_debug_pages() -> None:
+    assert [service["name"] for service in get("/debug/registryz").json()] == ["details", "productpage", "ratings", "reviews"]
+    assert get("/debug/configz").json()[0]["kind"] == "VirtualService"
+    assert get("/debug/problems").json()[0]["reason"] == "ReferencedResourceNotFound"
+    assert {entry["cluster"].split("|")[3].split(".")[0] for entry in get("/debug/endpointz").json()} == {
+        "details",
+        "productpage",
+        "ratings",
+        "reviews",
+    }
+    assert get("/debug/extra").json() == [1]
+    assert get("/debug/nothing").status_code == 404
+    assert "registryz" in get("/debug").json()["pages"]
+    assert get("/debug/registryz", is_built=False).json() == {"error": "not synced yet"}
+
+
+def test_serves_a_socket_until_told_to_stop() -> None:
+    async def run() -> int:
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        stop = asyncio.Event()
+        serving = asyncio.create_task(serve_http(app(), listening, stop))
+        async with httpx.AsyncClient() as client:
+            status = (await client.get(f"http://127.0.0.1:{port}/ready")).status_code
+        stop.set()
+        await serving
+        return status
+
+    assert asyncio.run(run()) == 200
