@@ -45,7 +45,9 @@ def protocol_of(minor: int, *, http2: bool = False) -> str:
 
 
 def is_grpc(head: Head) -> bool:
-    """True for a request whose content type is gRPC's (`application/grpc` and `application/grpc+…`)."""
+    """True for a gRPC request: a POST whose content type is `application/grpc` or `application/grpc+…`."""
+    if head.method != b"POST":
+        return False
     content_type = head.get(b"content-type")
     if content_type is None or not content_type.startswith(b"application/grpc"):
         return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mesh.proxy.head import Head
 
@@ -30,15 +30,19 @@ _HEX_TRACE = re.compile(rb"[0-9a-fA-F]{16}|[0-9a-fA-F]{32}")
 _HEX_SPAN = re.compile(rb"[0-9a-fA-F]{16}")
 _NO_SPAN = b"0" * 16
 _NO_TRACE = b"0" * 32
+_NOT_ZERO = 1 << 64 | 1
+_SAMPLED = b"traceparent: 00-%b-%b-01\r\nx-b3-traceid: %b\r\nx-b3-spanid: %b\r\nx-b3-sampled: 1\r\n"
+_UNSAMPLED = b"traceparent: 00-%b-%b-00\r\nx-b3-traceid: %b\r\nx-b3-spanid: %b\r\nx-b3-sampled: 0\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """Ids in lower-case hex: trace_id 32 digits, span_id (this hop's) and parent_id 16; parent_id b"" at a root.
 
     is_sampled: this hop's span is recorded. is_debug: B3's `x-b3-flags: 1`, which is passed on.
     lines: header lines for the next hop. Empty when the request goes on with the headers it came with.
     """
+
+    # A NamedTuple: one is made per request, and a frozen dataclass takes a microsecond longer to make.
 
     trace_id: bytes
     span_id: bytes
@@ -48,8 +52,7 @@ class TraceContext:
     is_debug: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """What the caller sent. is_sampled None: it left the decision to us (B3 only)."""
 
     trace_id: bytes
@@ -145,35 +148,22 @@ class Sampler:
         if incoming is None:
             wanted = wish(head)
             is_sampled = wanted if wanted is not None else self._rng() < self._share
-            return self._context(b"%032x" % (self._random_bits(128) | 1), b"", is_sampled, False)
-        if incoming.is_sampled is False:
-            return TraceContext(incoming.trace_id, incoming.span_id, incoming.span_id, False)
-        is_sampled = incoming.is_sampled is True or wish(head) is True or self._rng() < self._share
-        return self._context(incoming.trace_id, incoming.span_id, is_sampled, incoming.is_debug)
-
-    def _context(self, trace_id: bytes, parent_id: bytes, is_sampled: bool, is_debug: bool) -> TraceContext:
+            # One draw for both ids; neither may be zero (W3C 3.2.2.3, 3.2.2.4).
+            digits = b"%048x" % (self._random_bits(192) | _NOT_ZERO)
+            trace_id, span_id = digits[:32], digits[32:]
+            return TraceContext(trace_id, span_id, b"", is_sampled, trace_lines(trace_id, span_id, b"", is_sampled))
+        trace_id, parent_id, sampled, is_debug = incoming
+        if sampled is False:
+            return TraceContext(trace_id, parent_id, parent_id, False)
+        is_sampled = sampled is True or wish(head) is True or self._rng() < self._share
         span_id = b"%016x" % (self._random_bits(64) | 1)
-        return TraceContext(
-            trace_id,
-            span_id,
-            parent_id,
-            is_sampled,
-            trace_lines(trace_id, span_id, parent_id, is_sampled, is_debug),
-            is_debug,
-        )
+        lines = trace_lines(trace_id, span_id, parent_id, is_sampled, is_debug)
+        return TraceContext(trace_id, span_id, parent_id, is_sampled, lines, is_debug)
 
 
 def trace_lines(trace_id: bytes, span_id: bytes, parent_id: bytes, is_sampled: bool, is_debug: bool = False) -> bytes:
     """traceparent and B3 multi for the next hop."""
-    sampled = 1 if is_sampled else 0
-    lines = b"traceparent: 00-%b-%b-0%d\r\nx-b3-traceid: %b\r\nx-b3-spanid: %b\r\nx-b3-sampled: %d\r\n" % (
-        trace_id,
-        span_id,
-        sampled,
-        trace_id,
-        span_id,
-        sampled,
-    )
+    lines = (_SAMPLED if is_sampled else _UNSAMPLED) % (trace_id, span_id, trace_id, span_id)
     if parent_id:
         lines += b"x-b3-parentspanid: %b\r\n" % parent_id
     if is_debug:

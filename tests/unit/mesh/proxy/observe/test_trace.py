@@ -9,8 +9,7 @@ T, S = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 def begin(share: float = 0.0, point: float = 0.0, **headers: str) -> TraceContext:
-    bits = iter([0xAAA, 0xBBB])
-    return Sampler(share, lambda: point, lambda _: next(bits)).begin(head("GET", "/", "h", **headers))
+    return Sampler(share, lambda: point, lambda size: 0xAAA if size == 64 else (0xAAA << 64) + 0xBBB).begin(head("GET", "/", "h", **headers))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_a_root_is_drawn() -> None:
 
 def test_a_root_passes_its_decision_on_also_when_it_is_no() -> None:
     context = begin(0.0)
-    assert b"traceparent: 00-" + b"0" * 29 + b"aab-" in context.lines
+    assert b"traceparent: 00-" + b"0" * 29 + b"aab-" + b"0" * 13 + b"bbb-00" in context.lines
     assert context.lines.count(b"-00\r\n") == 1 and b"x-b3-sampled: 0\r\n" in context.lines
 
 
