@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 import time
 
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.02
 _MAX_BYTES = 4 << 20
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
 class LogWriter:
@@ -86,7 +88,7 @@ class LogWriter:
                 WALL.adjust()
                 try:
                     if descriptor < 0:
-                        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                        descriptor = _open(self._path)
                     _write_all(descriptor, b"".join(lines))
                     self.written += len(lines)
                 except OSError as exc:
@@ -109,7 +111,19 @@ class LogWriter:
             return lines
 
 
+def _open(path: str) -> int:
+    # Not by name: a container's standard output may be a pipe of root's, which uid 1337 may write to but not open.
+    standard = _STANDARD.get(path)
+    if standard is not None:
+        return os.dup(standard)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            # Whoever shares our standard output may have made it non-blocking.
+            select.select((), (descriptor,), ())

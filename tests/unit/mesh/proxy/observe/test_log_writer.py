@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -61,3 +63,43 @@ def test_closing_without_a_line_does_nothing(tmp_path: Path) -> None:
     writer = LogWriter(str(tmp_path / "log"))
     writer.close()
     assert not (tmp_path / "log").exists()
+
+
+_AS_ANOTHER_USER = """
+import os, sys
+from mesh.proxy.observe.log_writer import LogWriter
+if os.getuid() == 0:
+    os.setuid(65534)
+writer = LogWriter(sys.argv[1])
+writer.write(b"hello\\n")
+writer.close()
+sys.exit(writer.dropped)
+"""
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/stderr"])
+def test_standard_output_need_not_be_ours(path: str) -> None:
+    # A pipe made by somebody else cannot be opened by its name in /dev.
+    done = subprocess.run([sys.executable, "-c", _AS_ANOTHER_USER, path], capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"hello\n")
+
+
+def test_a_non_blocking_pipe_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    stdout = os.dup(1)
+    os.dup2(writing, 1)
+    try:
+        writer = LogWriter("/dev/stdout", gather_seconds=0.0)
+        for _ in range(300):
+            writer.write(b"x" * 999 + b"\n")
+        received = bytearray()
+        reader = threading.Thread(target=lambda: received.extend(_read_all(reading)))
+        reader.start()
+        writer.close()
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(writing)
+    reader.join()
+    assert (len(received), writer.dropped) == (300_000, 0)
