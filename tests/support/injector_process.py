@@ -6,6 +6,7 @@ the injector's listening port whatever the name asked for.
 
 import json
 import os
+import queue
 import re
 import select
 import socket
@@ -62,39 +63,31 @@ def manifest(name: str, version: str = "0.1.0") -> str:
 def injector(kubeconfig: Path, log: Path) -> Iterator[int]:
     """`python -m injector serve` for the length of a `with`; its port, once it serves."""
     command = [sys.executable, "-m", "injector", "serve", "--bind", "127.0.0.1:0", "--kubeconfig", str(kubeconfig)]
-    with log.open("ab") as sink:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=sink, cwd=ROOT)
-    assert process.stderr is not None
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        ports: queue.Queue[int] = queue.Queue()
+        reader = threading.Thread(target=_read_log, args=(process, log, ports))
+        reader.start()
+        try:
+            yield _port(ports, log)
+        finally:
+            process.terminate()
+            reader.join(15)
+
+
+def _port(ports: "queue.Queue[int]", log: Path) -> int:
     try:
-        yield _port(process, log)
-    finally:
-        process.terminate()
-        process.wait(15)
+        return ports.get(timeout=_START_SECONDS)
+    except queue.Empty:
+        raise AssertionError(f"the injector does not serve: {log.read_text()}") from None
 
 
-def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
-    """Follow the log until the line that names the port; a thread keeps the pipe empty afterwards."""
-    assert process.stderr is not None
-    seen = b""
-    while True:
-        if not select.select([process.stderr], [], [], _START_SECONDS)[0]:
-            raise AssertionError(f"the injector does not start: {seen.decode()}")
-        line = process.stderr.readline()
-        if not line:
-            raise AssertionError(f"the injector ended: {seen.decode()}")
-        seen += line
-        with log.open("ab") as sink:
-            sink.write(line)
-        if found := re.search(rb"serving on \S+ port (\d+)", line):
-            threading.Thread(target=_drain, args=(process, log), daemon=True).start()
-            return int(found[1])
-
-
-def _drain(process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _read_log(process: "subprocess.Popen[bytes]", log: Path, ports: "queue.Queue[int]") -> None:
     assert process.stderr is not None
     with log.open("ab", buffering=0) as sink:
         for line in process.stderr:
             sink.write(line)
+            if found := re.search(rb"serving on \S+ port (\d+)", line):
+                ports.put(int(found[1]))
 
 
 class ConnectProxy:
