@@ -43,7 +43,7 @@ def make_netns(name: str, sysctls: dict[str, str], others: dict[str, Path] | Non
             path.touch()
             linux.mount(f"/proc/thread-self/ns/{kind}", str(path), flags=linux.MountFlag.BIND)
 
-    _in_thread(make)
+    in_thread(make)
 
 
 def remove_netns(name: str) -> None:
@@ -165,7 +165,7 @@ def _missing_netfilter() -> str | None:
             return f"needs netfilter nat in the kernel (statistic, mark, DNAT, MASQUERADE, REJECT): {exc}"
         return None
 
-    return _in_thread(attempt)
+    return in_thread(attempt)
 
 
 def _run(command: list[str], text: str) -> None:
@@ -181,7 +181,7 @@ def _fails(command: list[str]) -> bool:
         return True
 
 
-def _in_thread(work: Callable[[], _T]) -> _T:
+def in_thread(work: Callable[[], _T]) -> _T:
     """Run `work` in a thread of its own: namespaces belong to threads, and this one's end with it."""
     result: list[_T] = []
     failure: list[BaseException] = []
