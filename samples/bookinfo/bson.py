@@ -45,7 +45,7 @@ def decode_from(data: bytes, at: int, depth: int = 0) -> tuple[dict[str, Any], i
             name_end = data.index(b"\0", at + 1, end)
             name = data[at + 1 : name_end].decode()
             result[name], at = _value(kind, data, name_end + 1, end, depth)
-    except (struct.error, ValueError) as exc:
+    except (struct.error, ValueError, IndexError, OverflowError) as exc:
         if isinstance(exc, BadBson):
             raise
         raise BadBson(f"offset {at}: {exc}") from exc

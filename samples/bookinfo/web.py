@@ -18,6 +18,7 @@ from samples.bookinfo.acceptor import Acceptor, run_service
 # Header block and body that a bookinfo request can sensibly have; nginx's and node's defaults are alike.
 _MAX_HEAD = 32 * 1024
 _MAX_BODY = 1024 * 1024
+_LINGER_SECONDS = 1.0
 
 
 class BadRequest(Exception):
@@ -88,6 +89,7 @@ class Service:
             request, keep = _read_request(line, connection, stream)
         except BadRequest as exc:
             connection.sendall(_encode(Response(exc.status, f'{{"error": "{exc}"}}'.encode()), "GET", False))
+            _linger(connection, stream)
             return False
         started = time.monotonic()
         response = self._answer(request)
@@ -109,6 +111,15 @@ class Service:
 def serve(name: str, handler: Handler, idle_seconds: float = 30.0) -> None:
     """Run a service on port 9080 until SIGTERM or SIGINT (see acceptor.run_service)."""
     run_service(name, 9080, Service(name, handler, idle_seconds).session)
+
+
+def _linger(connection: socket.socket, stream: BufferedReader) -> None:
+    """Read what the client is still sending, within reason: closing over it would reset away our answer (RFC 9112 9.6)."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(_LINGER_SECONDS)
+    left = _MAX_BODY
+    while left > 0 and (data := stream.read1(65536)):
+        left -= len(data)
 
 
 def _read_line(stream: BufferedReader) -> bytes:
