@@ -212,17 +212,19 @@ def endpoints(draw: st.DrawFn) -> Endpoint:
     )
 
 
-localities = st.builds(
-    LocalityEndpoints,
-    tuples(endpoints()),
-    st.builds(Locality, st.just("") | words, st.just("") | words, st.just("") | words),
-    st.integers(0, 5),
-    st.integers(0, 100),
-)
+@st.composite
+def localities(draw: st.DrawFn) -> LocalityEndpoints:
+    group = draw(tuples(endpoints()))
+    where = st.builds(Locality, st.just("") | words, st.just("") | words, st.just("") | words)
+    # A weight equal to the sum means the same as none.
+    weight = draw(st.integers(0, 100).filter(lambda weight: weight != sum(one.weight for one in group)))
+    return LocalityEndpoints(group, draw(where), draw(st.integers(0, 5)), weight)
+
+
 single = st.builds(
     LoadAssignment, names, st.tuples(st.builds(LocalityEndpoints, st.tuples(endpoints()), priority=st.just(0)))
 )
-assignments = st.builds(LoadAssignment, names, tuples(localities))
+assignments = st.builds(LoadAssignment, names, tuples(localities()))
 
 
 @st.composite

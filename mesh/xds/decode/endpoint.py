@@ -49,12 +49,14 @@ def _check_policy(reader: Reader) -> None:
 
 def _locality(reader: Reader) -> LocalityEndpoints:
     where = reader.child("locality", ("region", "zone", "sub_zone")).message
-    endpoints = reader.children("lb_endpoints", _ENDPOINT_FIELDS)
+    endpoints = tuple(_endpoint(endpoint) for endpoint in reader.children("lb_endpoints", _ENDPOINT_FIELDS))
+    weight = reader.wrapped("load_balancing_weight", 0)
     return LocalityEndpoints(
-        endpoints=tuple(_endpoint(endpoint) for endpoint in endpoints),
+        endpoints=endpoints,
         locality=Locality(where.region, where.zone, where.sub_zone),
         priority=reader.message.priority,
-        weight=reader.wrapped("load_balancing_weight", 0),
+        # The sum of its endpoints' weights says no more than they do.
+        weight=0 if weight == sum(endpoint.weight for endpoint in endpoints) else weight,
     )
 
 

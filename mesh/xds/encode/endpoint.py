@@ -9,7 +9,7 @@ import envoy.config.core.v3.health_check_pb2 as health_pb
 import envoy.config.endpoint.v3.endpoint_components_pb2 as components_pb
 import envoy.config.endpoint.v3.endpoint_pb2 as endpoint_pb
 
-from mesh.model.endpoint import Endpoint, Health, LoadAssignment, Locality, LocalityEndpoints, Workload
+from mesh.model.endpoint import Endpoint, Health, LoadAssignment, LocalityEndpoints, Workload
 from mesh.xds.encode.common import Path, address, bounded, metadata_of, uint32
 from mesh.xds.wire import ISTIO_METADATA, MESH_TLS_MODE, ORIGIN_METADATA, TLS_MATCH_METADATA, TLS_MODE
 
@@ -35,11 +35,13 @@ def _locality(group: LocalityEndpoints, path: Path) -> Any:
         lb_endpoints=[_endpoint(endpoint, path.at("endpoints", i)) for i, endpoint in enumerate(group.endpoints)],
         priority=bounded(group.priority, path, "priority", 0, _MAX_PRIORITY),
     )
-    if group.locality != Locality():
-        where = group.locality
-        message.locality.CopyFrom(base_pb.Locality(region=where.region, zone=where.zone, sub_zone=where.sub_zone))
-    if group.weight:
-        message.load_balancing_weight.CopyFrom(uint32(group.weight, path, "weight", 1))
+    # gRPC insists on both: a locality, if only an empty one, and a weight. By default the weight that spreads load
+    # just as the endpoints' own weights would.
+    where = group.locality
+    message.locality.CopyFrom(base_pb.Locality(region=where.region, zone=where.zone, sub_zone=where.sub_zone))
+    weight = group.weight or sum(endpoint.weight for endpoint in group.endpoints)
+    if weight:
+        message.load_balancing_weight.CopyFrom(uint32(weight, path, "weight", 1))
     return message
 
 
