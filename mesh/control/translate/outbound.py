@@ -12,6 +12,7 @@ from mesh.control.kube import istio
 from mesh.control.kube.objects import PortProtocol
 from mesh.control.translate.actions import Client, block_route, default_route, passthrough_route
 from mesh.control.translate.bindings import Bindings, service_routes, virtual_service_routes
+from mesh.control.translate.clusters import PASSTHROUGH
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.l4 import TlsRoute, tcp_clusters, tls_routes
 from mesh.control.translate.registry import MeshPort, MeshService
@@ -129,7 +130,7 @@ def _wildcard(
             continue
         clusters = tcp_clusters(graph, view.namespace, labels, service, port)
         if port.protocol is PortProtocol.TLS and not service.prefixes:
-            own = TlsRoute((service.host,), clusters, service.meta.origin())
+            own = TlsRoute((service.host,), _not_encrypted_twice(graph, clusters), service.meta.origin())
             tls += tls_routes(graph, view.namespace, labels, service, port) or (own,)
         else:
             tcp.append((service.prefixes, clusters))
@@ -138,6 +139,13 @@ def _wildcard(
         return None
     is_sniffed = bool(by_host) or any(port.protocol is PortProtocol.AUTO for _, port in http)
     return WildcardPlan(number, has_http, is_sniffed, tuple(tls), tuple(tcp))
+
+
+def _not_encrypted_twice(graph: Graph, clusters: tuple[WeightedCluster, ...]) -> tuple[WeightedCluster, ...]:
+    """What is TLS already goes out as it is, although a DestinationRule has the host's cluster originate TLS."""
+    if any((cluster := graph.clusters.get(share.name)) is not None and cluster.tls is not None for share in clusters):
+        return (WeightedCluster(PASSTHROUGH),)
+    return clusters
 
 
 def _unknown_host_ports(bindings: Bindings) -> frozenset[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mesh.control.translate.outbound import AddressPlan, WildcardPlan, outbound, view_of
+from mesh.model.listener import TcpProxy
 from mesh.model.route import DirectResponse, ForwardAction, WeightedCluster
 from tests.support.world import SYSTEM, Cluster, bookinfo
 
@@ -85,6 +86,9 @@ def test_tls_hosts_without_addresses_are_told_by_server_name() -> None:
     listener = made.sidecar("details").listeners["0.0.0.0_443"]
     (chain,) = listener.chains
     assert chain.match.server_names == ("www.googleapis.com",)
+    # The file has the cluster originate TLS: what the app has encrypted itself must not go through it.
+    assert chain.filter.stat_prefix == "0.0.0.0_443" and isinstance(chain.filter, TcpProxy)
+    assert chain.filter.clusters == (WeightedCluster("PassthroughCluster"),)
     assert listener.default_chain is not None
 
 
