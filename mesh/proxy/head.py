@@ -37,13 +37,6 @@ class Answer(Protocol):
     def get(self, name: bytes, /) -> bytes | None: ...
 
 
-def protocol_of(minor: int, *, http2: bool = False) -> str:
-    """`HTTP/1.0`, `HTTP/1.1` or `HTTP/2`, as Envoy's `%PROTOCOL%` prints it."""
-    if http2:
-        return "HTTP/2"
-    return "HTTP/1.1" if minor else "HTTP/1.0"
-
-
 def is_grpc(head: Head) -> bool:
     """True for a gRPC request: a POST whose content type is `application/grpc` or `application/grpc+…`."""
     if head.method != b"POST":

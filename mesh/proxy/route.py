@@ -1,9 +1,7 @@
 """Route table: from a request's head to what is done with it.
 
-A RouteConfig is compiled once per snapshot. `find` looks up the virtual host in Envoy's order (exact, longest
-`*.suffix`, longest `prefix.*`, `*`), then takes the first of its routes whose predicates all hold. Virtual hosts
-with many routes are indexed by exact path and by prefix; the index only skips routes that cannot match, so the order
-of the list always decides.
+A RouteConfig is compiled once per snapshot. `find` looks up the virtual host (`domains`), then takes the first of its
+routes whose predicates all hold (`route_index`).
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from enum import Enum
 from itertools import accumulate
 from typing import assert_never
 
-from mesh.model.match import PathKind
+from mesh.model.match import RouteMatch
 from mesh.model.origin import Origin
 from mesh.model.route import (
     DirectResponse,
@@ -27,18 +25,15 @@ from mesh.model.route import (
 )
 from mesh.proxy.balance.hash_key import CompiledHash
 from mesh.proxy.cors import CompiledCors, compile_cors
+from mesh.proxy.domains import DomainTable
 from mesh.proxy.edits import Edits, compile_edits
 from mesh.proxy.faults import CompiledFault, compile_fault
 from mesh.proxy.head import Head
 from mesh.proxy.match import CompileError, describe_path, path_test, request_tests
 from mesh.proxy.reply import LocalReply
 from mesh.proxy.retry import CompiledRetry, compile_retry
-from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, with_query, without_port
-
-# Below this many routes a plain walk is faster than the index.
-_INDEX_FROM = 12
-# Distinct Host values remembered per table; a client that sends ever new ones only makes lookups slower.
-_MAX_CACHED_HOSTS = 1024
+from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, with_query
+from mesh.proxy.route_index import RouteIndex
 
 
 class ActionKind(Enum):
@@ -185,6 +180,10 @@ class CompiledRoute:
         if action.path_rewrite is not None:
             self._path_change = compile_path_rewrite(action.path_rewrite, route.match.path, f"{field} rewrite")
 
+    @property
+    def matches_every_path(self) -> bool:
+        return self._path_test is None
+
     def matches(self, head: Head) -> bool:
         """All predicates hold."""
         test = self._path_test
@@ -229,65 +228,6 @@ class CompiledRoute:
         return f"CompiledRoute({self.virtual_host}[{self.order}] {self.name or self.origin_text})"
 
 
-class _Host:
-    """One virtual host's routes, with an index when there are many.
-
-    Theory of the index: a route is in `exact` or `prefixes` when its path predicate can hold only for paths found there,
-    else in `rest`. The candidates of a path, in list order, are the routes of those buckets; a case-insensitive or regex
-    path, and the catch-all, are always candidates.
-    """
-
-    __slots__ = ("_exact", "_lengths", "_prefixes", "_rest", "name", "require_tls", "routes")
-
-    def __init__(self, name: str, routes: tuple[CompiledRoute, ...], require_tls: bool) -> None:
-        self.name = name
-        self.routes = routes
-        self.require_tls = require_tls
-        self._exact: dict[bytes, list[CompiledRoute]] = {}
-        self._prefixes: dict[bytes, list[CompiledRoute]] = {}
-        self._rest: list[CompiledRoute] = []
-        if len(routes) >= _INDEX_FROM:
-            for route in routes:
-                self._file(route)
-        self._lengths = sorted({len(prefix) for prefix in self._prefixes})
-
-    def _file(self, route: CompiledRoute) -> None:
-        match = route.source.match.path
-        value = match.value.encode()
-        if match.ignore_case or match.kind is PathKind.REGEX or route._path_test is None:
-            self._rest.append(route)
-        elif match.kind is PathKind.EXACT:
-            self._exact.setdefault(value, []).append(route)
-        else:
-            prefix = value.rstrip(b"/") if match.kind is PathKind.SEGMENT_PREFIX else value
-            self._prefixes.setdefault(prefix, []).append(route)
-
-    def find(self, head: Head) -> CompiledRoute | None:
-        if not self._exact and not self._prefixes:
-            for route in self.routes:
-                if route.matches(head):
-                    return route
-            return None
-        path = head.path
-        best = _first(self._exact.get(path), head, None)
-        for length in self._lengths:
-            if length > len(path):
-                break
-            best = _first(self._prefixes.get(path[:length]), head, best)
-        return _first(self._rest, head, best)
-
-
-def _first(candidates: list[CompiledRoute] | None, head: Head, best: CompiledRoute | None) -> CompiledRoute | None:
-    # The first match among candidates (in list order) that comes before `best`, or `best`.
-    if candidates:
-        for route in candidates:
-            if best is not None and route.order > best.order:
-                return best
-            if route.matches(head):
-                return route
-    return best
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One step of `explain`: a route that was looked at. failed: the predicate that did not hold; None = it matched."""
@@ -296,33 +236,29 @@ class Verdict:
     failed: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """One virtual host, compiled."""
+
+    routes: tuple[CompiledRoute, ...]
+    index: RouteIndex
+    require_tls: bool
+
+
 class RouteTable:
     """A compiled RouteConfig. Raises CompileError, naming virtual host and route, when it cannot be compiled."""
 
-    __slots__ = ("_cache", "_catch_all", "_exact", "_ignore_port", "_prefixes", "_suffixes", "config", "name")
+    __slots__ = ("_domains", "_hosts", "config", "name")
 
     def __init__(self, config: RouteConfig) -> None:
         self.config = config
         self.name = config.name
-        self._ignore_port = config.ignore_port_in_host
-        self._exact: dict[bytes, _Host] = {}
-        self._catch_all: _Host | None = None
-        suffixes: dict[bytes, _Host] = {}
-        prefixes: dict[bytes, _Host] = {}
-        for virtual_host in config.virtual_hosts:
-            host = self._compile(virtual_host)
-            for domain in virtual_host.domains:
-                key = domain.lower().encode()
-                if key == b"*":
-                    self._claim_catch_all(host, virtual_host)
-                    continue
-                table, key = _table_of(key, self._exact, suffixes, prefixes)
-                if table.setdefault(key, host) is not host:
-                    raise CompileError(f"route config {config.name}: the domain {domain} is in two virtual hosts")
-        # Longest first: the first hit is the most specific.
-        self._suffixes = tuple(sorted(suffixes.items(), key=lambda item: -len(item[0])))
-        self._prefixes = tuple(sorted(prefixes.items(), key=lambda item: -len(item[0])))
-        self._cache: dict[bytes, _Host | None] = {}
+        self._hosts = tuple(self._compile(virtual_host) for virtual_host in config.virtual_hosts)
+        self._domains: DomainTable[_Host] = DomainTable(
+            [(domain, host) for source, host in zip(config.virtual_hosts, self._hosts) for domain in source.domains],
+            config.ignore_port_in_host,
+            f"route config {config.name}",
+        )
 
     def _compile(self, virtual_host: VirtualHost) -> _Host:
         routes = []
@@ -337,28 +273,20 @@ class RouteTable:
                     f"the limit is {self.config.max_direct_response_bytes}"
                 )
             routes.append(compiled)
-        return _Host(virtual_host.name, tuple(routes), virtual_host.require_tls)
-
-    def _claim_catch_all(self, host: _Host, virtual_host: VirtualHost) -> None:
-        if self._catch_all is not None:
-            raise CompileError(f"route config {self.name}: the domain * is in two virtual hosts")
-        self._catch_all = host
+        return _Host(tuple(routes), RouteIndex(routes), virtual_host.require_tls)
 
     def find(self, head: Head, scheme: bytes = b"http") -> CompiledRoute | None:
         """The route of this request; None: 404 NR. scheme: b"https" on TLS connections."""
-        authority = head.authority
-        host = self._cache.get(authority)
+        host = self._domains.find(head.authority)
         if host is None:
-            host = self._resolve(authority)
-            if host is None:
-                return None
+            return None
         if host.require_tls and scheme != b"https":
             return TO_HTTPS
-        return host.find(head)
+        return host.index.find(head)
 
     def explain(self, head: Head, scheme: bytes = b"http") -> list[Verdict]:
         """Every route that was looked at, in order, up to the one that matched. Empty: no virtual host has that name."""
-        host = self._resolve(head.authority)
+        host = self._domains.find(head.authority)
         if host is None:
             return []
         if host.require_tls and scheme != b"https":
@@ -372,48 +300,11 @@ class RouteTable:
         return verdicts
 
     def routes(self) -> list[CompiledRoute]:
-        """Every compiled route, for introspection. A virtual host's routes come once."""
-        hosts = {id(host): host for host in (*self._exact.values(), *dict(self._suffixes).values(), *dict(self._prefixes).values())}
-        if self._catch_all is not None:
-            hosts[id(self._catch_all)] = self._catch_all
-        return [route for host in hosts.values() for route in host.routes]
-
-    def _resolve(self, authority: bytes) -> _Host | None:
-        name = authority.lower()
-        if self._ignore_port:
-            name = without_port(name)
-        host = self._exact.get(name)
-        if host is None:
-            host = _longest(self._suffixes, name, bytes.endswith) or _longest(self._prefixes, name, bytes.startswith)
-        if host is None:
-            host = self._catch_all
-        if host is not None:
-            if len(self._cache) >= _MAX_CACHED_HOSTS:
-                self._cache.clear()
-            self._cache[authority] = host
-        return host
-
-
-def _table_of(
-    key: bytes, exact: dict[bytes, _Host], suffixes: dict[bytes, _Host], prefixes: dict[bytes, _Host]
-) -> tuple[dict[bytes, _Host], bytes]:
-    if key.startswith(b"*"):
-        return suffixes, key[1:]
-    if key.endswith(b"*"):
-        return prefixes, key[:-1]
-    return exact, key
-
-
-def _longest(
-    table: tuple[tuple[bytes, _Host], ...], name: bytes, holds: Callable[[bytes, bytes], bool]
-) -> _Host | None:
-    # Envoy: a wildcard stands for at least one character.
-    return next((host for part, host in table if len(name) > len(part) and holds(name, part)), None)
+        """Every compiled route, for introspection, virtual host by virtual host."""
+        return [route for host in self._hosts for route in host.routes]
 
 
 def _to_https() -> CompiledRoute:
-    from mesh.model.match import RouteMatch
-
     # Envoy VirtualHost.require_tls: 301 to the same URL with https; an explicit port is the plaintext one's, so it goes.
     return CompiledRoute(Route(RouteMatch(), RedirectAction(301, scheme="https", port=443), "require_tls"), -1, "", "")
 

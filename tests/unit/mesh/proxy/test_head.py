@@ -1,11 +1,7 @@
 import pytest
 
-from mesh.proxy.head import is_grpc, protocol_of
+from mesh.proxy.head import is_grpc
 from tests.support.observe import head
-
-
-def test_protocols_are_spelt_as_envoy_does() -> None:
-    assert [protocol_of(0), protocol_of(1), protocol_of(1, http2=True)] == ["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
 
 
 @pytest.mark.parametrize(
@@ -24,3 +20,7 @@ def test_grpc_is_known_by_its_content_type(content_type: str, expected: bool) ->
 
 def test_a_request_without_content_type_is_not_grpc() -> None:
     assert not is_grpc(head())
+
+
+def test_only_posts_are_grpc() -> None:
+    assert not is_grpc(head("GET", "/", "h", content_type="application/grpc"))
