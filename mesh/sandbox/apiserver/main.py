@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,27 +67,31 @@ async def run(state: Path, sockets: Sequence[socket.socket], history: int = HIST
     state.mkdir(parents=True, exist_ok=True)
     certificates = pki.ensure(state / "pki")
     journal = Journal(state / "state.db", history)
-    metrics, rng = Metrics(), random.SystemRandom()
-    store = Store(journal, history)
-    registry = Registry(builtin())
-    crd.install(registry, store)
-    network = Network(store, certificates, rng)
-    signer = TokenSigner(certificates.service_account_key)
-    cluster = Cluster(
-        store, Hub(store), registry, signer, Authenticator(signer, store), Authorizer(store), Admission(store, HookCaller(network), metrics, _now), network, _now, rng
-    )
+    metrics = Metrics()
+    cluster = assemble(certificates, journal, history, metrics, _now, random.SystemRandom())
     addresses = write_kubeconfigs(state, certificates, sockets)
     listeners = [trio.SocketListener(_listening(sock)) for sock in sockets]
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
-            nursery.start_soon(store.run)
+            nursery.start_soon(cluster.store.run)
             nursery.start_soon(Cleaner(cluster).run)
             await fill(cluster, addresses)
             await nursery.start(http.serve, listeners, _tls(certificates), Server(cluster, metrics).respond)
             print("ready", flush=True)
     finally:
         journal.close()
+
+
+def assemble(certificates: pki.Pki, journal: Journal, history: int, metrics: Metrics, clock: Callable[[], datetime], rng: random.Random) -> Cluster:
+    """Everything that outlives a request, over one journal."""
+    store = Store(journal, history)
+    registry = Registry(builtin())
+    crd.install(registry, store)
+    network = Network(store, certificates, rng)
+    signer = TokenSigner(certificates.service_account_key)
+    admission = Admission(store, HookCaller(network), metrics, clock)
+    return Cluster(store, Hub(store), registry, signer, Authenticator(signer, store), Authorizer(store), admission, network, clock, rng)
 
 
 def _now() -> datetime:
