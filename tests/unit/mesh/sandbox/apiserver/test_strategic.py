@@ -27,7 +27,7 @@ def test_directives() -> None:
     assert patched(containers=[{"$patch": "replace"}, {"name": "z"}])["containers"] == [{"name": "z"}]
     assert apply_strategic({"metadata": {"labels": {"a": "1"}}}, {"metadata": {"labels": {"$patch": "replace", "b": "2"}}}, POD) == {"metadata": {"labels": {"b": "2"}}}
     assert apply_strategic({"metadata": {"labels": {"a": "1"}}}, {"metadata": {"labels": {"$patch": "delete"}}}, POD) == {"metadata": {}}
-    with pytest.raises(PatchError, match="unknown .patch directive"):
+    with pytest.raises(PatchError, match=r"unknown \$patch directive"):
         apply_strategic({}, {"$patch": "frob"}, POD)
 
 
