@@ -192,11 +192,11 @@ def _spec(
         spec["containers"] = [proxy, *apps["containers"]] if first else [*apps["containers"], proxy]
     if not spec["initContainers"]:
         del spec["initContainers"]
-    if wish.volumes:
-        taken = {item["name"] for item in spec.get("volumes") or []}
-        if clash := [item["name"] for item in wish.volumes if item["name"] in taken]:
-            raise BadPod(f"annotation userVolume: the pod already has a volume named {clash[0]!r}")
-        spec["volumes"] = [*(spec.get("volumes") or []), *wish.volumes]
+    ours_too = [sidecar.STATE_VOLUME, *wish.volumes]
+    taken = {item["name"] for item in spec.get("volumes") or []}
+    if clash := [item["name"] for item in ours_too if item["name"] in taken]:
+        raise BadPod(f"spec.volumes: {clash[0]!r} is to be added for the proxy, and the pod already has a volume of that name")
+    spec["volumes"] = [*(spec.get("volumes") or []), *ours_too]
     present = {item.get("name") for item in spec.get("imagePullSecrets") or []}
     if secrets := [{"name": name} for name in settings.image_pull_secrets if name not in present]:
         spec["imagePullSecrets"] = [*(spec.get("imagePullSecrets") or []), *secrets]

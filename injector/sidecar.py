@@ -14,6 +14,10 @@ from injector.request import Request, Template
 from injector.settings import Settings
 
 UID = 1337
+# Where the proxy keeps its last good configuration: it outlives the container, so that a proxy restarted while the
+# control plane is away carries on.
+STATE_VOLUME: Json = {"name": "triomesh-state", "emptyDir": {}}
+_STATE_DIR = "/var/lib/triomesh"
 _READY = {"path": "/healthz/ready", "port": 15021}
 # Source: the features' row "proxy readiness": ten minutes to start, then four misses of a quarter minute.
 _STARTUP = {"httpGet": _READY, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600}
@@ -62,8 +66,7 @@ def proxy_container(request: Request, identity: Identity, probers: Json, prometh
         "readinessProbe": _READINESS,
         "securityContext": _security(),
     }
-    if request.mounts:
-        container["volumeMounts"] = list(request.mounts)
+    container["volumeMounts"] = [{"name": STATE_VOLUME["name"], "mountPath": _STATE_DIR}, *request.mounts]
     if lifecycle := _lifecycle(request):
         container["lifecycle"] = lifecycle
     if request.native:
@@ -97,6 +100,7 @@ def init_container(request: Request, settings: Settings) -> Json | None:
 
 def _environment(request: Request, identity: Identity, probers: Json, prometheus: Json, settings: Settings) -> list[Json]:
     env: list[Json] = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _DOWNWARD.items()]
+    env.append({"name": "TRIOMESH_STATE_DIR", "value": _STATE_DIR})
     env.append({"name": "TRIOMESH_PROXY_CONFIG", "value": _literal(request.config.to_json())})
     env.append({"name": "TRIOMESH_METADATA", "value": _node_metadata(request, identity, settings)})
     if probers:

@@ -103,7 +103,7 @@ def test_unreadable_status_is_refused() -> None:
 
 def test_volume_that_is_taken_is_refused() -> None:
     taken = pod(annotations={"sidecar.istio.io/userVolume": '{"v": {}}'}, volumes=[{"name": "v"}])
-    with pytest.raises(BadPod, match="already has a volume named 'v'"):
+    with pytest.raises(BadPod, match=r"spec\.volumes: 'v' is to be added for the proxy, and the pod already has"):
         inject(taken, "default", Settings())
 
 

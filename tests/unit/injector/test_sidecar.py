@@ -27,7 +27,7 @@ def test_environment_is_the_contract_with_the_proxy() -> None:
         "NODE_NAME": "spec.nodeName",
         "SERVICE_ACCOUNT": "spec.serviceAccountName",
     }
-    assert set(env_of(container)) == {"TRIOMESH_PROXY_CONFIG", "TRIOMESH_METADATA"}
+    assert set(env_of(container)) == {"TRIOMESH_STATE_DIR", "TRIOMESH_PROXY_CONFIG", "TRIOMESH_METADATA"}
 
 
 def test_metadata_has_istios_keys_and_the_kubelet_fills_in_the_name() -> None:
