@@ -17,6 +17,7 @@ from mesh.model.addr import Address, Cidr
 from mesh.model.listener import ChainMatch, FilterChain, Listener, TcpProxy
 
 _RAW = "raw_buffer"
+_HTTP = frozenset(("http/1.0", "http/1.1", "h2c"))
 Owner = TypeVar("Owner")
 
 
@@ -76,6 +77,11 @@ def needs_inspection(candidates: Sequence[FilterChain]) -> bool:
         chain.match.server_names or chain.match.transport_protocol or chain.match.application_protocols
         for chain in candidates
     )
+
+
+def needs_http(candidates: Sequence[FilterChain]) -> bool:
+    """True when plaintext protocols have to be told apart, not just TLS from everything else."""
+    return any(not _HTTP.isdisjoint(chain.match.application_protocols) for chain in candidates)
 
 
 class ListenerTable(Generic[Owner]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -15,9 +16,9 @@ import trio
 from mesh.codec.sock import original_dst
 from mesh.model.addr import Address
 from mesh.model.listener import FilterChain, ListenerFilter
-from mesh.proxy.chains import NOTHING, needs_inspection
+from mesh.proxy.chains import NOTHING, Inspected, needs_http, needs_inspection
 from mesh.proxy.connect import set_nodelay
-from mesh.proxy.detect import Detected, detect
+from mesh.proxy.detect import Detected, detect, inspect, inspect_tls
 from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.http2 import serve_http2_preface
 from mesh.proxy.observe.record import Connection
@@ -84,13 +85,14 @@ class _Accepted:
         detected = Detected(NOTHING)
         dialled: Dialled | None = None
         if needs_inspection(candidates):
+            inspector = inspect if needs_http(candidates) else inspect_tls
             opaque = runtime.table.opaque(candidates, self._remote)
             terminal = runtime.terminal(opaque) if opaque is not None else None
             try:
                 if isinstance(terminal, TcpTerminal):
-                    detected, dialled = await self._race(terminal, destination)
+                    detected, dialled = await self._race(terminal, destination, inspector)
                 else:
-                    detected, _ = await detect(self._parker, channel, None)
+                    detected, _ = await detect(self._parker, channel, None, inspector)
             except OSError:
                 return  # gone before it said anything
             proxy.telemetry.detected(runtime.model.direction, _verdict(detected), proxy.deadlines.now())
@@ -103,7 +105,9 @@ class _Accepted:
             return
         await self._serve_chain(runtime, chain, connection, destination, detected, dialled)
 
-    async def _race(self, terminal: TcpTerminal, destination: Address) -> tuple[Detected, Dialled | None]:
+    async def _race(
+        self, terminal: TcpTerminal, destination: Address, inspector: Callable[[bytes], Inspected | None]
+    ) -> tuple[Detected, Dialled | None]:
         dialled: list[Dialled] = []
 
         def dial() -> Channel | None:
@@ -114,7 +118,7 @@ class _Accepted:
             return begun.channel
 
         try:
-            detected, channel = await detect(self._parker, self._channel, dial)
+            detected, channel = await detect(self._parker, self._channel, dial, inspector)
         except BaseException:
             for begun in dialled:
                 begun.close()
@@ -141,8 +145,6 @@ class _Accepted:
             return
         if dialled is not None:
             dialled.close()
-        if terminal.tls is not None:
-            raise NotImplementedError("downstream TLS")
         first = detected.data or await self._first_bytes(terminal)
         if first is None:
             return

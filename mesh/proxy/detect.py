@@ -21,6 +21,7 @@ _APPLICATION_PROTOCOLS = {
     Verdict.HTTP1: ("http/1.1", "http/1.0"),
     Verdict.HTTP2: ("h2c",),
 }
+_TLS_HANDSHAKE = 0x16
 MAX_SNIFFED = 16_640
 """One TLS record: enough for any ClientHello that is sent in one, and for every other verdict."""
 
@@ -44,6 +45,11 @@ def inspect(data: bytes) -> Inspected | None:
     return Inspected(protocols=_APPLICATION_PROTOCOLS.get(verdict, ()))
 
 
+def inspect_tls(data: bytes) -> Inspected | None:
+    """The same where only TLS matters: any other first byte decides at once."""
+    return inspect(data) if data[0] == _TLS_HANDSHAKE else NOTHING
+
+
 def _inspect_hello(data: bytes) -> Inspected | None:
     try:
         hello = parse_client_hello(data)
@@ -54,11 +60,16 @@ def _inspect_hello(data: bytes) -> Inspected | None:
     return Inspected("tls", hello.server_name, hello.protocols)
 
 
-async def detect(parker: Parker, down: Channel, dial: Callable[[], Channel | None] | None) -> tuple[Detected, Channel | None]:
+async def detect(
+    parker: Parker,
+    down: Channel,
+    dial: Callable[[], Channel | None] | None,
+    inspector: Callable[[bytes], Inspected | None] = inspect,
+) -> tuple[Detected, Channel | None]:
     """Watch both sides until one has said what the connection is.
 
     Args: dial: begins to connect to where opaque bytes would go, None when that is nowhere; called only when the
-        client is not heard at once.
+        client is not heard at once. inspector: `inspect`, or `inspect_tls` where HTTP does not matter.
     Returns: the verdict, and the channel that `dial` made (perhaps still connecting): the caller's to use or close.
     Closes: that channel on any exception. Raises: OSError: the client is gone.
     """
@@ -70,7 +81,7 @@ async def detect(parker: Parker, down: Channel, dial: Callable[[], Channel | Non
             more = down.try_recv(SMALL_READ)
             if more:
                 data += more
-            inspected = inspect(data) if data else None
+            inspected = inspector(data) if data else None
             if inspected is not None or more == b"" or len(data) > MAX_SNIFFED:
                 return Detected(inspected or NOTHING, data), up
             if up is None and dial is not None and not data:

@@ -90,20 +90,25 @@ async def _connect(
     attempts = max(1, terminal.proxy.max_connect_attempts)
     failed: UpstreamFailed | None = None
     for _ in range(attempts):
-        if dialled is None:
-            dialled = await _dial(proxy, terminal, parker, destination, record, tried)
-        record.cluster, record.host = dialled.cluster.model, dialled.host
         try:
+            if dialled is None:
+                dialled = await _dial(proxy, terminal, parker, destination, record, tried)
+                return dialled
+            record.cluster, record.host = dialled.cluster.model, dialled.host
             await dialled.cluster.finish_connect(dialled.channel, dialled.host)
             return dialled
         except UpstreamFailed as exc:
+            if record.host is None:
+                raise  # nowhere to go at all
             failed = exc
-            tried = (*tried, dialled.host)
-            dialled.cluster.on_failure(dialled.host, proxy.deadlines.now())
-            dialled.close()
-            dialled = None
+            tried = (*tried, record.host)
+            if dialled is not None:
+                dialled.cluster.on_failure(dialled.host, proxy.deadlines.now())
+                dialled.close()
+                dialled = None
         except BaseException:
-            dialled.close()
+            if dialled is not None:
+                dialled.close()
             raise
     assert failed is not None
     raise failed
@@ -120,7 +125,11 @@ async def _dial(
     if host is None:
         raise UpstreamFailed(NO_HEALTHY_UPSTREAM)
     record.host = host
-    return Dialled(await cluster.connect(parker, host), cluster, host)
+    try:
+        return Dialled(await cluster.connect(parker, host), cluster, host)
+    except UpstreamFailed:
+        cluster.on_failure(host, proxy.deadlines.now())
+        raise
 
 
 async def _relay(

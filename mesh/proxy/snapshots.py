@@ -15,7 +15,7 @@ from mesh.model.cluster import Cluster, Discovery
 from mesh.model.endpoint import LoadAssignment
 from mesh.model.listener import Direction, FilterChain, HttpManager, Listener, TcpProxy
 from mesh.model.route import RouteConfig
-from mesh.model.secret import DownstreamTls, Secret
+from mesh.model.secret import Secret
 from mesh.model.snapshot import EMPTY_SNAPSHOT, Snapshot
 from mesh.proxy.chains import ChainTable, ListenerTable
 from mesh.proxy.clusters import ClusterRuntime
@@ -31,13 +31,12 @@ _log = logging.getLogger(__name__)
 class HttpTerminal:
     """An HTTP chain, ready to serve. server: value of the `server` header of our own answers."""
 
-    __slots__ = ("_inline", "_route_name", "is_inbound", "is_outbound", "limits", "manager", "observer", "origin", "server", "tls")
+    __slots__ = ("_inline", "_route_name", "is_inbound", "is_outbound", "limits", "manager", "observer", "origin", "server")
 
     def __init__(self, chain: FilterChain, manager: HttpManager, direction: Direction, observer: HttpObserver) -> None:
         self.manager = manager
         self.observer = observer
         self.origin = chain.origin
-        self.tls: DownstreamTls | None = chain.tls
         self.is_inbound = direction is Direction.INBOUND
         self.is_outbound = direction is Direction.OUTBOUND
         self.limits = Limits(manager.max_request_headers_kb * 1024, manager.max_headers)
@@ -53,13 +52,12 @@ class HttpTerminal:
 class TcpTerminal:
     """An opaque chain, ready to serve."""
 
-    __slots__ = ("is_inbound", "is_outbound", "observer", "origin", "proxy", "tls")
+    __slots__ = ("is_inbound", "is_outbound", "observer", "origin", "proxy")
 
     def __init__(self, chain: FilterChain, proxy: TcpProxy, direction: Direction, observer: TcpObserver) -> None:
         self.proxy = proxy
         self.observer = observer
         self.origin = chain.origin
-        self.tls: DownstreamTls | None = chain.tls
         self.is_inbound = direction is Direction.INBOUND
         self.is_outbound = direction is Direction.OUTBOUND
 
@@ -172,6 +170,8 @@ def _listener(
 
 
 def _terminal(chain: FilterChain, direction: Direction, telemetry: Telemetry) -> Terminal:
+    if chain.tls is not None:
+        raise CompileError(f"filter chain {chain.name or '(unnamed)'}: TLS termination is not available in this version")
     if isinstance(chain.filter, HttpManager):
         return HttpTerminal(chain, chain.filter, direction, telemetry.http(chain.filter, direction))
     return TcpTerminal(chain, chain.filter, direction, telemetry.tcp(chain.filter, direction))

@@ -67,12 +67,12 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "s", "5x", "1.2.3s", "-1s"])
 def test_bad_durations(text: str) -> None:
-    with pytest.raises(BadEnvironment, match="^x: "):
+    with pytest.raises(BadEnvironment, match=r"^x: "):
         parse_duration(text, "x")
 
 
 def test_addresses() -> None:
     assert parse_address("[::1]:80", "x") == Address("::1", 80)
     for text in ("a", ":80", "a:0", "a:65536", "a:b"):
-        with pytest.raises(BadEnvironment, match="^x: "):
+        with pytest.raises(BadEnvironment, match=r"^x: "):
             parse_address(text, "x")

@@ -1,0 +1,102 @@
+import pytest
+import trio
+
+from mesh.codec.h1 import RequestHead
+from mesh.model.addr import Address
+from mesh.model.failure import Flag
+from mesh.model.match import PathKind, PathMatch, RouteMatch
+from mesh.model.route import (
+    DirectResponse,
+    Fault,
+    FaultAbort,
+    FaultDelay,
+    ForwardAction,
+    RedirectAction,
+    Route,
+    WeightedCluster,
+)
+from mesh.proxy.downstream_h1 import Downstream
+from mesh.proxy.exchange import Delayed, Forwarding, decide
+from mesh.proxy.observe.record import Connection
+from mesh.proxy.poller import Parker
+from mesh.proxy.reply import LocalReply
+from tests.support.proxy import cluster, forward, listener, manager, routes, running, snapshot
+
+
+class FakeChannel:
+    hung_up = is_readable = False
+    on_idle = None
+
+
+TO_A = ForwardAction((WeightedCluster("a"),))
+
+
+async def decided(request: bytes, *items: Route) -> tuple[Forwarding | LocalReply | Delayed, Downstream]:
+    async with running(snapshot(listener(manager(routes(*items))), cluster("a", 1))) as proxy:
+        runtime = proxy.current.listeners["test"]
+        terminal = runtime.terminal(runtime.model.chains[0])
+        down = Downstream(proxy, terminal, FakeChannel(), Parker(), Connection("1.2.3.4:5"), Address("1.1.1.1", 80))  # type: ignore[arg-type]
+        down.parser.feed(request)
+        head = down.parser.head()
+        assert isinstance(head, RequestHead)
+        return decide(down, head), down
+
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("route", "status"),
+    [
+        (Route(RouteMatch(PathMatch(PathKind.EXACT, "/y")), TO_A), 404),
+        (Route(RouteMatch(), DirectResponse(418, b"tea")), 418),
+        (Route(RouteMatch(), RedirectAction(302, host="b")), 302),
+        (Route(RouteMatch(), ForwardAction((WeightedCluster("missing"),))), 503),
+        (Route(RouteMatch(), ForwardAction((WeightedCluster("missing"),), missing_cluster_status=500)), 500),
+        (Route(RouteMatch(), TO_A, fault=Fault(abort=FaultAbort(http_status=555))), 555),
+    ],
+)
+async def test_some_requests_never_leave(route: Route, status: int) -> None:
+    decision, down = await decided(GET, route)
+    assert isinstance(decision, LocalReply) and decision.status == status
+    assert down.record is not None and down.record.request_id
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 405),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: tls\r\n\r\n", 403),
+        (b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ],
+)
+async def test_what_is_refused_whatever_the_routes_say(request_bytes: bytes, status: int) -> None:
+    decision, _ = await decided(request_bytes, forward("a"))
+    assert isinstance(decision, LocalReply) and decision.status == status
+
+
+@pytest.mark.parametrize("upgrade", [b"websocket", b"h2c"])
+async def test_websockets_and_offers_of_h2c_go_on(upgrade: bytes) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n" % upgrade
+    assert isinstance((await decided(request, forward("a")))[0], Forwarding)
+
+
+async def test_a_delay_comes_before_what_follows_it() -> None:
+    decision, down = await decided(GET, Route(RouteMatch(), TO_A, fault=Fault(FaultDelay(7.0), FaultAbort(http_status=500))))
+    assert isinstance(decision, Delayed) and decision.draw.delay_seconds == 7.0
+    assert decision.draw.abort is not None and isinstance(decision.then, Forwarding)
+    assert down.record is not None and down.record.flags == (Flag.DELAY_INJECTED,)
+
+
+async def test_an_abandoned_exchange_gives_everything_back() -> None:
+    decision, down = await decided(GET, forward("a", timeout_seconds=5.0))
+    assert isinstance(decision, Forwarding)
+    breaker = decision._cluster.breaker
+    assert not decision.begin()  # nothing pooled
+    assert breaker.requests == 1 and down.timeout.at < float("inf")
+    host = down.record.host if down.record is not None else None
+    assert host is not None and host.active == 1
+    decision.abandon()
+    decision.abandon()
+    assert breaker.requests == 0 and host.active == 0 and down.timeout.at == float("inf")
+    await trio.lowlevel.checkpoint()

@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import pytest
+
+from mesh.model.addr import Address
+from mesh.model.cluster import Cluster, Discovery
+from mesh.model.endpoint import Endpoint, LoadAssignment, LocalityEndpoints
+from mesh.model.listener import Direction, FilterChain, HttpManager, Listener, TcpProxy
+from mesh.model.match import PathKind, PathMatch, RouteMatch
+from mesh.model.route import DirectResponse, Route, RouteConfig, VirtualHost, WeightedCluster
+from mesh.model.secret import DownstreamTls
+from mesh.model.snapshot import Snapshot
+from mesh.proxy.clusters import ClusterRuntime
+from mesh.proxy.deadlines import Deadlines
+from mesh.proxy.observe.telemetry import Telemetry, TelemetrySettings
+from mesh.proxy.poller import Poller
+from mesh.proxy.snapshots import EMPTY, Compiled, HttpTerminal, TcpTerminal, compile_snapshot
+
+
+def config(name: str, pattern: str = "/x") -> RouteConfig:
+    route = Route(RouteMatch(PathMatch(PathKind.REGEX, pattern)), DirectResponse(200))
+    return RouteConfig(name, (VirtualHost("v", ("*",), (route,)),))
+
+
+def listener(name: str, chain: FilterChain | None = None, **changes: object) -> Listener:
+    plain = FilterChain(HttpManager("h", route_config_name="r"))
+    made = Listener(name, Address("0.0.0.0", 80), (chain or plain,), direction=Direction.OUTBOUND)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def endpoints(port: int) -> LoadAssignment:
+    return LoadAssignment("c", (LocalityEndpoints((Endpoint(Address("10.0.0.1", port)),)),))
+
+
+SNAPSHOT = Snapshot(
+    {"c": Cluster("c", Discovery.EDS)},
+    {"c": endpoints(1)},
+    {"l": listener("l", bind_to_port=False), "b": listener("b")},
+    {"r": config("r"), "s": config("s")},
+)
+
+
+@pytest.fixture
+def compiled():
+    deadlines = Deadlines()
+    deadlines.now = lambda: 0.0
+    poller = Poller()
+    telemetry = Telemetry("sidecar~1.1.1.1~a.b~c", {}, TelemetrySettings(), "test")
+
+    def go(snapshot: Snapshot, previous: Compiled = EMPTY) -> Compiled:
+        return compile_snapshot(
+            snapshot, previous, telemetry, lambda model, hosts: ClusterRuntime(model, hosts, poller, deadlines)
+        )
+
+    yield go
+    poller.close()
+
+
+def test_what_did_not_change_is_shared(compiled) -> None:
+    first = compiled(SNAPSHOT)
+    second = compiled(replace(SNAPSHOT, routes={"r": config("r", "/y"), "s": config("s")}), first)
+    assert second.routes["s"] is first.routes["s"] and second.routes["r"] is not first.routes["r"]
+    assert second.clusters["c"] is first.clusters["c"]
+    assert second.listeners["l"] is first.listeners["l"] and second.virtual is first.virtual
+
+
+def test_only_listeners_that_are_not_bound_are_found_by_destination(compiled) -> None:
+    made = compiled(SNAPSHOT)
+    assert made.virtual.find(Address("10.9.9.9", 80)) is made.listeners["l"]
+
+
+def test_endpoints_reach_the_living_cluster(compiled) -> None:
+    first = compiled(SNAPSHOT)
+    compiled(replace(SNAPSHOT, endpoints={"c": endpoints(2)}), first)
+    assert [host.name for host in first.clusters["c"].balancer.hosts] == ["10.0.0.1:2"]
+
+
+def test_a_resource_that_cannot_be_compiled_keeps_its_last_version(compiled, caplog) -> None:
+    first = compiled(SNAPSHOT)
+    broken = replace(SNAPSHOT, routes={"r": config("r", "("), "s": config("s")})
+    second = compiled(broken, first)
+    assert second.routes["r"] is first.routes["r"] and list(second.problems) == ["r"]
+    assert "virtual host v route[0]" in second.problems["r"]
+    assert list(compiled(broken).routes) == ["s"]
+
+
+def test_terminals_follow_their_chain(compiled) -> None:
+    tcp = FilterChain(TcpProxy("t", (WeightedCluster("c"),)))
+    made = compiled(replace(SNAPSHOT, listeners={"l": SNAPSHOT.listeners["l"], "t": listener("t", tcp)}))
+    http = made.listeners["l"].terminal(made.listeners["l"].model.chains[0])
+    assert isinstance(http, HttpTerminal) and http.table(made) is made.routes["r"] and http.is_outbound
+    assert isinstance(made.listeners["t"].terminal(tcp), TcpTerminal)
+
+
+def test_a_chain_that_terminates_tls_is_a_problem_and_not_plaintext(compiled, caplog) -> None:
+    chain = FilterChain(HttpManager("h", route_config_name="r"), tls=DownstreamTls(("cert",)))
+    made = compiled(replace(SNAPSHOT, listeners={"l": listener("l", chain)}))
+    assert "l" not in made.listeners and "TLS" in made.problems["l"]
