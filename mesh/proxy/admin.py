@@ -7,7 +7,6 @@ kept for introspection's sake.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from mesh.proxy.introspect import (
     clusters_text,
     listeners_json,
     listeners_text,
+    memory_bytes,
+    proxy_families,
 )
 from mesh.proxy.local_http import Answer, Request, as_json, method_not_allowed, text
 from mesh.proxy.observe.metrics import OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, number
@@ -87,6 +88,7 @@ class Admin:
             "/quitquitquit": self._quit,
         }
         self._reads, self._changes = reads, changes
+        proxy.telemetry.registry.add_collector(lambda _: proxy_families(proxy))
         proxy.telemetry.registry.add_collector(lambda _: cluster_families(proxy.current.clusters.values()))
 
     async def handle(self, request: Request) -> Answer:
@@ -187,7 +189,7 @@ class Admin:
         return text(f"{state}\n", 200 if state == "LIVE" else 503)
 
     async def _memory(self, request: Request) -> Answer:
-        resident, virtual = _memory_bytes()
+        resident, virtual = memory_bytes()
         return as_json({"resident": str(resident), "virtual": str(virtual)})
 
     async def _logging(self, request: Request) -> Answer:
@@ -247,11 +249,3 @@ def _resource_name(entry: Mapping[str, Any]) -> str:
             if isinstance(found, str):
                 return found
     return ""
-
-
-def _memory_bytes() -> tuple[int, int]:
-    """(resident, virtual) of this process (proc(5), statm)."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        virtual, resident = file.read().split()[:2]
-    page = os.sysconf("SC_PAGE_SIZE")
-    return int(resident) * page, int(virtual) * page

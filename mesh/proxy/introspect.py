@@ -1,7 +1,10 @@
-"""Introspection: clusters, listeners and certificates as Envoy's admin endpoints print them, and cluster metrics."""
+"""Introspection: clusters, listeners and certificates as Envoy's admin endpoints print them, and metrics made on reading."""
 
 from __future__ import annotations
 
+import functools
+import os
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,7 @@ from mesh.proxy.observe.metrics import Family, Kind, Metric, Sample, escape
 
 if TYPE_CHECKING:
     from mesh.proxy.clusters import ClusterRuntime
+    from mesh.proxy.pipeline import Proxy
 
 
 def clusters_text(clusters: Iterable[ClusterRuntime]) -> str:
@@ -170,6 +174,59 @@ def _details(name: str, pem: bytes) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+_OPEN = Metric("triomesh_downstream_connections", "Downstream connections open now.", Kind.GAUGE)
+_ERRONEOUS = Metric("triomesh_downstream_protocol_errors_total", "Connections ended by malformed bytes.", Kind.COUNTER)
+_CRASHES = Metric("triomesh_connection_crashes_total", "Connections ended by a bug of ours.", Kind.COUNTER)
+_SNAPSHOTS = Metric("triomesh_snapshots_applied_total", "Configurations put to use.", Kind.COUNTER)
+_PROBLEMS = Metric("triomesh_config_problems", "Resources whose newest version is not in use.", Kind.GAUGE)
+_RESIDENT = Metric("process_resident_memory_bytes", "Resident memory size.", Kind.GAUGE)
+_CPU = Metric("process_cpu_seconds_total", "User and system CPU time spent.", Kind.COUNTER)
+_STARTED = Metric("process_start_time_seconds", "Start time of the process since the epoch.", Kind.GAUGE)
+
+
+def proxy_families(proxy: Proxy) -> list[Family]:
+    """The process and what it serves, made when the metrics are read."""
+    return [
+        Family(
+            _OPEN,
+            [
+                Sample("", 'direction="inbound"', proxy.drain.inbound),
+                Sample("", 'direction="outbound"', proxy.drain.outbound),
+            ],
+        ),
+        _single(_ERRONEOUS, proxy.protocol_errors),
+        _single(_CRASHES, proxy.crashes),
+        _single(_SNAPSHOTS, proxy.version),
+        _single(_PROBLEMS, len(proxy.current.problems)),
+        _single(_RESIDENT, memory_bytes()[0]),
+        _single(_CPU, time.process_time()),
+        _single(_STARTED, _started_at()),
+    ]
+
+
+def _single(metric: Metric, value: float) -> Family:
+    return Family(metric, [Sample("", "", value)])
+
+
+def memory_bytes() -> tuple[int, int]:
+    """(resident, virtual) of this process (proc(5), statm)."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        virtual, resident = file.read().split()[:2]
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(resident) * page, int(virtual) * page
+
+
+@functools.cache
+def _started_at() -> float:
+    """Seconds since the epoch: boot time plus the process's start in ticks after it (proc(5), stat field 22)."""
+    with open("/proc/self/stat", encoding="ascii") as file:
+        # The second field is the command in brackets and may hold spaces.
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    with open("/proc/stat", encoding="ascii") as file:
+        boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
 _HOSTS = Metric("envoy_cluster_membership_healthy", "Hosts of a cluster that may be picked.", Kind.GAUGE)

@@ -18,6 +18,8 @@ GRPC_OF_HTTP: Mapping[int, int] = MappingProxyType(
     {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 )
 
+_GRPC = b"application/grpc"
+
 _BODIES: Mapping[Flag, bytes] = MappingProxyType(
     {
         Flag.NO_HEALTHY_UPSTREAM: b"no healthy upstream",
@@ -67,15 +69,17 @@ class LocalReply:
         return b"%bcontent-type: %b\r\n" % (self.headers, self.content_type)
 
     def for_grpc(self) -> LocalReply:
-        """The same for a gRPC client: HTTP 200, a trailers-only response with grpc-status and grpc-message.
+        """The same for a gRPC client: HTTP 200, a trailers-only response with grpc-status and grpc-message. Idempotent.
 
         Source: gRPC over HTTP/2, "Responses"; Envoy does so for every local reply.
         """
+        if self.content_type == _GRPC:
+            return self
         status = self.grpc_status if self.grpc_status is not None else GRPC_OF_HTTP.get(self.status, 2)
-        lines = b"%bcontent-type: application/grpc\r\ngrpc-status: %d\r\n" % (self.headers, status)
+        lines = b"%bcontent-type: %b\r\ngrpc-status: %d\r\n" % (self.headers, _GRPC, status)
         if self.body:
             lines += b"grpc-message: %b\r\n" % quote(self.body[:1024], safe=" !#$&'()*+,/:;<=>?@[]\"").encode()
-        return LocalReply(200, b"", lines, self.flags, self.details, status)
+        return LocalReply(200, b"", lines, self.flags, self.details, status, _GRPC)
 
 
 def reply_to(failure: Failure) -> LocalReply:

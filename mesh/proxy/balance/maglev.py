@@ -17,7 +17,7 @@ _EMPTY = 0xFFFFFFFF
 
 
 class MaglevPicker:
-    """The table is built at the first pick: about 0.1 s for the default size, hence not on every update."""
+    """The table is built at the first pick (13 to 30 ms for the default size), not on every update."""
 
     __slots__ = ("_hosts", "_size", "_table", "_weights")
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,7 +26,11 @@ from mesh.proxy.introspect import (
     health_flags,
     listeners_json,
     listeners_text,
+    memory_bytes,
+    proxy_families,
 )
+from mesh.proxy.observe.telemetry import Telemetry, TelemetrySettings
+from mesh.proxy.pipeline import Proxy
 from mesh.proxy.poller import Poller
 from tests.support.observe import host
 
@@ -134,3 +140,16 @@ def test_certificates_are_described_and_keys_are_not() -> None:
     assert int(described["days_until_expiration"]) > 30_000
     assert len(found[1]["ca_cert"]) == 1 and found[1]["cert_chain"] == []
     assert "PRIVATE" not in str(found)
+
+
+async def test_metrics_of_the_process() -> None:
+    proxy = Proxy(Telemetry("sidecar~1~a~b", {}, TelemetrySettings(), "t"))
+    proxy.protocol_errors = 2
+    proxy.drain.opened(False)
+    found = {(family.metric.name, sample.labels): sample.value for family in proxy_families(proxy) for sample in family.samples}
+    assert found["triomesh_downstream_protocol_errors_total", ""] == 2
+    assert found["triomesh_downstream_connections", 'direction="inbound"'] == 1
+    assert found["triomesh_connection_crashes_total", ""] == 0
+    assert found["process_resident_memory_bytes", ""] == pytest.approx(memory_bytes()[0], rel=0.2)
+    assert 0 <= time.time() - found["process_start_time_seconds", ""] < 3_600
+    assert 0 < found["process_cpu_seconds_total", ""] <= time.process_time()

@@ -33,3 +33,8 @@ def test_http_codes_become_grpc_ones() -> None:
 def test_details_of_missing_things() -> None:
     assert (NO_ROUTE.status, NO_ROUTE.flags, NO_ROUTE.details) == (404, (Flag.NO_ROUTE,), "route_not_found")
     assert (no_cluster(500).status, no_cluster(503).flags) == (500, (Flag.NO_CLUSTER,))
+
+
+def test_a_reply_is_made_grpc_once() -> None:
+    reply = LocalReply(503, b"x").for_grpc()
+    assert reply.for_grpc() is reply

@@ -5,7 +5,7 @@ from mesh.proxy.balance.maglev import MaglevPicker, build_table
 from mesh.proxy.balance.xxhash64 import xxh64
 from tests.support.observe import hosts
 
-SIZE = 1009  # a small prime: the default takes a tenth of a second
+SIZE = 1009  # a small prime, for speed
 
 
 def test_every_entry_is_filled_and_shares_are_even() -> None:
