@@ -170,7 +170,10 @@ def sync_json(connection: AdsConnection) -> dict[str, Any]:
     for resource in connection.status(False):
         types.setdefault(resource.kind.name, Counter())[resource.status.name.lower()] += 1
     node = connection.node
-    return {"node": node.id if node is not None else "", "types": {kind: dict(states) for kind, states in types.items()}}
+    return {
+        "node": node.id if node is not None else "",
+        "types": {kind: dict(states) for kind, states in types.items()},
+    }
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:

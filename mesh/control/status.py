@@ -24,7 +24,13 @@ Statuses = Callable[[ObjectRef], Mapping[str, Any]]
 """The status of an object as last seen ({} when it has none)."""
 
 # Problems that say where a reference leads nowhere: ResolvedRefs instead of Accepted.
-_REFERENCE_REASONS = ("RefNotPermitted", "InvalidKind", "BackendNotFound", "ReferencedResourceNotFound", "UnsupportedProtocol")
+_REFERENCE_REASONS = (
+    "RefNotPermitted",
+    "InvalidKind",
+    "BackendNotFound",
+    "ReferencedResourceNotFound",
+    "UnsupportedProtocol",
+)
 _PARENT_FIELDS = ("group", "kind", "namespace", "name", "sectionName", "port")
 _ISTIO_KINDS = (kinds.VIRTUAL_SERVICE, kinds.DESTINATION_RULE, kinds.ISTIO_GATEWAY, kinds.SERVICE_ENTRY)
 
@@ -246,7 +252,8 @@ def _routes(
             controller, accepted = verdict
             reference = {field: parent.raw[field] for field in _PARENT_FIELDS if field in parent.raw}
             before: Mapping[str, Any] = next(
-                (p for p in old_parents if p.get("parentRef") == reference and p.get("controllerName") == controller), {}
+                (p for p in old_parents if p.get("parentRef") == reference and p.get("controllerName") == controller),
+                {},
             )
             conditions = [*_route_conditions(route, accepted, found), *_refusal(nacks.get(route.meta.ref))]
             entries.append(

@@ -84,7 +84,9 @@ class StatusWriter:
         if move is Move.WAIT:
             self._candidate.lost()
             return
-        spec = self._candidate.spec(lease, move, datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"))
+        spec = self._candidate.spec(
+            lease, move, datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        )
         try:
             if lease is None:
                 body = {

@@ -28,7 +28,10 @@ def version(route: Route) -> str:
 
 def test_jason_sees_the_new_reviews() -> None:
     made = cluster("networking/virtual-service-reviews-test-v2.yaml")
-    assert [(route.match.headers, version(route)) for route in routes(made, "reviews")] == [((JASON,), "v2"), ((), "v1")]
+    assert [(route.match.headers, version(route)) for route in routes(made, "reviews")] == [
+        ((JASON,), "v2"),
+        ((), "v1"),
+    ]
 
 
 def test_jason_waits_seven_seconds_for_ratings() -> None:

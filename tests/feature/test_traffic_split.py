@@ -47,7 +47,11 @@ def test_ninety_to_ten_then_half_then_all() -> None:
     ):
         cluster.apply(bookinfo(f"networking/virtual-service-reviews-{name}.yaml"))
         assert split(cluster) == expected
-    assert (pods(cluster, "v1"), pods(cluster, "v2"), pods(cluster, "v3")) == (["reviews-v1"], ["reviews-v2"], ["reviews-v3"])
+    assert (pods(cluster, "v1"), pods(cluster, "v2"), pods(cluster, "v3")) == (
+        ["reviews-v1"],
+        ["reviews-v2"],
+        ["reviews-v3"],
+    )
 
 
 def test_the_rules_may_come_before_the_subsets() -> None:

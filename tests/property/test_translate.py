@@ -105,7 +105,15 @@ VICTIM = "outbound|9080||details.default.svc.cluster.local"
 MUTABLE = [
     (kind, item)
     for kind, item in ITEMS
-    if kind in (kinds.VIRTUAL_SERVICE, kinds.DESTINATION_RULE, kinds.ISTIO_GATEWAY, kinds.SERVICE_ENTRY, kinds.GATEWAY, kinds.HTTP_ROUTE)
+    if kind
+    in (
+        kinds.VIRTUAL_SERVICE,
+        kinds.DESTINATION_RULE,
+        kinds.ISTIO_GATEWAY,
+        kinds.SERVICE_ENTRY,
+        kinds.GATEWAY,
+        kinds.HTTP_ROUTE,
+    )
     and item["metadata"]["name"] != "details"
 ]
 

@@ -77,7 +77,13 @@ class Cluster:
         return {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "namespace": namespace, "labels": dict(labels), "uid": f"uid-{name}", **metadata},
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": dict(labels),
+                "uid": f"uid-{name}",
+                **metadata,
+            },
             "spec": {"containers": [{"name": "app"}, {"name": "triomesh-proxy"}], "nodeName": "node"},
             "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]},
         }
@@ -115,7 +121,9 @@ class Cluster:
 
     def _sync(self) -> None:
         for kind in kinds.KINDS:
-            chosen = [item for (group, name, _, _), item in self.items.items() if (group, name) == (kind.group, kind.name)]
+            chosen = [
+                item for (group, name, _, _), item in self.items.items() if (group, name) == (kind.group, kind.name)
+            ]
             if kind is kinds.ENDPOINT_SLICE:
                 chosen += self._slices()
             self.store.replace(kind, chosen)

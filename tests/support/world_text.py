@@ -29,7 +29,11 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
         assignment = snapshot.endpoints.get(name) or snapshot.clusters[name].assignment
         for endpoint in assignment.endpoints() if assignment is not None else ():
             workload = endpoint.workload
-            who = f" {workload.name} {workload.canonical_name}@{workload.canonical_revision}" if workload is not None else ""
+            who = (
+                f" {workload.name} {workload.canonical_name}@{workload.canonical_revision}"
+                if workload is not None
+                else ""
+            )
             yield f"  {endpoint.address}{who}{' meshed' if endpoint.is_meshed else ''}"
     for name in sorted(snapshot.secrets):
         yield f"secret {name}"
@@ -92,7 +96,11 @@ def _match(match: RouteMatch) -> str:
 
 def _header(header: HeaderMatch) -> str:
     sign = "!" if header.invert else ""
-    return f"{sign}{header.name}" if header.value is None else f"{sign}{header.name}~{header.value.kind.value}:{header.value.value}"
+    return (
+        f"{sign}{header.name}"
+        if header.value is None
+        else f"{sign}{header.name}~{header.value.kind.value}:{header.value.value}"
+    )
 
 
 def _cluster(cluster: Cluster) -> str:

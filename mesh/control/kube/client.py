@@ -166,4 +166,3 @@ def _reason(content: bytes) -> str:
         if isinstance(value, dict) and value.get("message"):
             return str(value["message"])
     return content[:200].decode(errors="replace") or "no reason given"
-

@@ -67,7 +67,13 @@ ISTIO_GATEWAY = Kind("Gateway", istio.GROUP, _ISTIO, "gateways", istio_gateway, 
 SERVICE_ENTRY = Kind("ServiceEntry", istio.GROUP, _ISTIO, "serviceentries", service_entry, is_optional=True)
 _GATEWAY_API = ("v1", "v1beta1")
 GATEWAY_CLASS = Kind(
-    "GatewayClass", gateway_api.GROUP, _GATEWAY_API, "gatewayclasses", gateway_class, is_namespaced=False, is_optional=True
+    "GatewayClass",
+    gateway_api.GROUP,
+    _GATEWAY_API,
+    "gatewayclasses",
+    gateway_class,
+    is_namespaced=False,
+    is_optional=True,
 )
 GATEWAY = Kind("Gateway", gateway_api.GROUP, _GATEWAY_API, "gateways", gateway, is_optional=True)
 HTTP_ROUTE = Kind("HTTPRoute", gateway_api.GROUP, _GATEWAY_API, "httproutes", http_route, is_optional=True)

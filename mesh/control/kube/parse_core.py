@@ -234,5 +234,3 @@ def custom_resource(item: Mapping[str, Any]) -> CustomResource:
         names.get("plural") or "",
         versions if established else (),
     )
-
-

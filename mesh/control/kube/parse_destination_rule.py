@@ -108,9 +108,7 @@ def _consistent_hash(item: Fields, base: istio.LoadBalancer) -> istio.LoadBalanc
     elif query:
         policy = HashPolicy(HashKind.QUERY, query)
     elif cookie is not None:
-        policy = HashPolicy(
-            HashKind.COOKIE, cookie.required_text("name"), cookie.seconds("ttl"), cookie.text("path")
-        )
+        policy = HashPolicy(HashKind.COOKIE, cookie.required_text("name"), cookie.seconds("ttl"), cookie.text("path"))
         cookie.close()
     else:
         policy = HashPolicy(HashKind.SOURCE_IP)

@@ -52,9 +52,7 @@ def _route(item: Mapping[str, Any], kind: str, match: MatchParser, is_grpc: bool
     # Unreadable hostnames must not widen the route to every host.
     if hostnames is None:
         rules = ()
-    return gateway_api.HttpRoute(
-        head, parents or (), hostnames or (), rules or (), is_grpc, tuple(reader.problems)
-    )
+    return gateway_api.HttpRoute(head, parents or (), hostnames or (), rules or (), is_grpc, tuple(reader.problems))
 
 
 def _parent(item: Fields, namespace: str) -> gateway_api.ParentRef:
@@ -182,7 +180,9 @@ def _grpc_path(item: Fields) -> PathMatch:
     if not service and not method:
         raise FieldError(item.path, "needs service or method")
     if kind is StringKind.EXACT and service:
-        return PathMatch(PathKind.EXACT, f"/{service}/{method}") if method else PathMatch(PathKind.PREFIX, f"/{service}/")
+        return (
+            PathMatch(PathKind.EXACT, f"/{service}/{method}") if method else PathMatch(PathKind.PREFIX, f"/{service}/")
+        )
     if kind is StringKind.EXACT:
         return PathMatch(PathKind.REGEX, f"/[^/]+/{re.escape(method)}")
     pattern = f"/{service or '[^/]+'}/{method or '[^/]+'}"

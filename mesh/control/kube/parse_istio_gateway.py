@@ -92,7 +92,9 @@ def _tls(item: Fields, protocol: str) -> tuple[istio.ServerTls, bool, tuple[str,
     names = item.texts("credentialNames") or tuple(filter(None, (item.text("credentialName"),)))
     minimum = item.one_of("minProtocolVersion", _MIN_TLS, "1.2")
     if mode and mode not in ("SIMPLE", "PASSTHROUGH") and protocol not in _HTTP:
-        raise FieldError(item.at("mode"), f"{mode} is not supported yet; SIMPLE and PASSTHROUGH are", "UnsupportedValue")
+        raise FieldError(
+            item.at("mode"), f"{mode} is not supported yet; SIMPLE and PASSTHROUGH are", "UnsupportedValue"
+        )
     if mode == "SIMPLE" and protocol in ("HTTPS", "TLS") and not names:
         raise FieldError(item.at("credentialName"), "is required: certificate files are not supported", "Required")
     item.close()

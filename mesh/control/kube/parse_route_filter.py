@@ -191,5 +191,3 @@ def _origin(origin: str) -> StringMatch:
     if "*" not in origin:
         return StringMatch(StringKind.EXACT, origin)
     return StringMatch(StringKind.REGEX, re.escape(origin).replace(r"\*", ".*"))
-
-

@@ -108,7 +108,9 @@ def _endpoint(item: Fields, resolution: istio.Resolution) -> StaticEndpoint:
         try:
             ipaddress.ip_address(host)
         except ValueError as error:
-            raise FieldError(item.at("address"), f"{host!r} is no IP address (resolution STATIC)", "InvalidAddress") from error
+            raise FieldError(
+                item.at("address"), f"{host!r} is no IP address (resolution STATIC)", "InvalidAddress"
+            ) from error
     raw_ports = item.raw("ports") or {}
     if not isinstance(raw_ports, Mapping) or not all(isinstance(p, int) and 0 < p < 65536 for p in raw_ports.values()):
         raise FieldError(item.at("ports"), "must be an object of port numbers")

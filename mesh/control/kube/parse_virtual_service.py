@@ -36,7 +36,25 @@ from mesh.model.route import (
     RegexRewrite,
 )
 
-_GRPC_CODES = ["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"]
+_GRPC_CODES = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
 _REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
 _HOST = re.compile(r"(\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*)")
 
@@ -132,9 +150,7 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         parsed = replace(parsed, retry=retry, per_try_timeout_seconds=per_try)
     if rewrite is not None:
         authority = rewrite.text("authority")
-        parsed = replace(
-            parsed, rewrites=_rewrites(rewrite, matches), host_rewrite=authority or parsed.host_rewrite
-        )
+        parsed = replace(parsed, rewrites=_rewrites(rewrite, matches), host_rewrite=authority or parsed.host_rewrite)
     rule.close()
     return parsed
 
@@ -239,9 +255,7 @@ def _redirects(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[RedirectAc
     if status not in _REDIRECT_CODES:
         raise FieldError(item.at("redirectCode"), f"must be one of 301, 302, 303, 307 and 308, is {status}")
     port = item.port("port")
-    derive = item.one_of(
-        "derivePort", {"FROM_PROTOCOL_DEFAULT": 0, "FROM_REQUEST_PORT": None}, None
-    )
+    derive = item.one_of("derivePort", {"FROM_PROTOCOL_DEFAULT": 0, "FROM_REQUEST_PORT": None}, None)
     uri, prefix = item.text("uri"), item.text("prefixRewrite")
     action = RedirectAction(
         status=status,
@@ -348,7 +362,9 @@ def _cors(item: Fields | None) -> CorsPolicy | None:
         expose_headers=",".join(item.texts("exposeHeaders")),
         max_age="" if max_age is None else str(int(max_age)),
         allow_credentials=item.boolean("allowCredentials"),
-        forward_unmatched=item.one_of("unmatchedPreflights", {"UNSPECIFIED": True, "FORWARD": True, "IGNORE": False}, True),
+        forward_unmatched=item.one_of(
+            "unmatchedPreflights", {"UNSPECIFIED": True, "FORWARD": True, "IGNORE": False}, True
+        ),
     )
     item.close()
     return policy

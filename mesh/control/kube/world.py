@@ -97,10 +97,7 @@ class World:
     def problems(self) -> tuple[Problem, ...]:
         """What the parsers found wrong, in a stable order."""
         return self.broken + tuple(
-            problem
-            for part in self.parts.values()
-            for item in part.values()
-            for problem in cast(Parsed, item).problems
+            problem for part in self.parts.values() for item in part.values() for problem in cast(Parsed, item).problems
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mesh.control.kube import gateway_api, istio
-from mesh.control.kube.objects import Meta
+from mesh.control.kube.objects import Meta, PortProtocol
 from mesh.control.kube.parse_match import service_host
 from mesh.control.kube.rules import HttpRule, Where
 from mesh.control.kube.world import World
@@ -105,6 +105,8 @@ def bindings(world: World, names: Names) -> Bindings:
                 host = service_host(parent.name, parent.namespace)
                 by_service.setdefault(host, []).append(ServiceRoute(route, parent.port))
     problems += _overridden(by_service, by_host, names.registry)
+    problems += _holes(by_service)
+    problems += _ineffective(by_service, by_host, names.registry)
     labels, dependent = _sources(by_host)
     return Bindings(
         virtual_services={host: tuple(items) for host, items in by_host.items()},
@@ -141,9 +143,7 @@ def precedence(match: RouteMatch) -> tuple[int, int, int, int, int]:
     )
 
 
-def virtual_service_routes(
-    items: Iterable[tuple[istio.VirtualService, Client]], names: Names
-) -> tuple[Route, ...]:
+def virtual_service_routes(items: Iterable[tuple[istio.VirtualService, Client]], names: Names) -> tuple[Route, ...]:
     """VirtualServices of one host, each for its client, as one list; rules that another one hides are left out."""
     specific: list[Route] = []
     catch_all: Route | None = None
@@ -162,20 +162,15 @@ def virtual_service_routes(
 
 
 def rule_problems(meta: Meta, rules: tuple[HttpRule, ...], names: Names) -> Iterator[Problem]:
-    """Dangling references; rules that an earlier one of the same object hides; a set of rules with a hole."""
+    """Dangling references, and rules that an earlier one of the same object hides."""
     catch_all = ""
     for rule in rules:
         yield from backend_problems(meta, (*rule.backends, *(mirror.backend for mirror in rule.mirrors)), names)
         if catch_all and meta.kind == "VirtualService":
             message = f"is never reached: {catch_all} matches every request"
-            yield Problem(
-                meta.ref, f"spec.{rule.path}", message, "VirtualServiceUnreachableRule", Severity.WARNING
-            )
+            yield Problem(meta.ref, f"spec.{rule.path}", message, "VirtualServiceUnreachableRule", Severity.WARNING)
         if any(is_catch_all(m.match) and m.where.port is None and not _is_scoped(m.where) for m in rule.matches):
             catch_all = catch_all or rule.path
-    if meta.kind == "HTTPRoute" and rules and not any(is_catch_all(m.match) for rule in rules for m in rule.matches):
-        message = "no rule matches every request: what none of them matches gets 404"
-        yield Problem(meta.ref, "spec.rules", message, "NoCatchAll", Severity.WARNING)
 
 
 def _is_scoped(where: Where) -> bool:
@@ -218,7 +213,9 @@ def _overridden(
             continue
         for item in by_host.get(host, ()):
             if item.http:
-                message = f"{attached[0].route.meta.ref} is attached to {host} and wins: this object has no effect on it"
+                message = (
+                    f"{attached[0].route.meta.ref} is attached to {host} and wins: this object has no effect on it"
+                )
                 yield Problem(item.meta.ref, "spec.hosts", message, "OverriddenByHTTPRoute", Severity.WARNING)
         if any(entry.route.is_grpc for entry in attached):
             for entry in attached:
@@ -227,6 +224,45 @@ def _overridden(
                     yield Problem(
                         entry.route.meta.ref, "spec.parentRefs", message, "OverriddenByGRPCRoute", Severity.WARNING
                     )
+
+
+def _holes(by_service: Mapping[str, list[ServiceRoute]]) -> Iterator[Problem]:
+    """Routes of one Service that together do not match everything: the rest is 404 from now on (linkerd2#9811)."""
+    for host, attached in by_service.items():
+        if any(is_catch_all(m.match) for entry in attached for rule in entry.route.rules for m in rule.matches):
+            continue
+        for entry in attached:
+            message = f"no rule attached to {host} matches every request: what none of them matches gets 404"
+            yield Problem(entry.route.meta.ref, "spec.rules", message, "NoCatchAll", Severity.WARNING)
+
+
+def _ineffective(
+    by_service: Mapping[str, list[ServiceRoute]],
+    by_host: Mapping[str, list[istio.VirtualService]],
+    registry: Registry,
+) -> Iterator[Problem]:
+    """HTTP rules for ports that are declared opaque."""
+    for host, attached in by_service.items():
+        for entry in attached:
+            if not _speaks_http(registry, host, entry.port):
+                message = (
+                    f"{host} declares no HTTP port {entry.port or ''}".rstrip() + ": the rules have no effect there"
+                )
+                yield Problem(
+                    entry.route.meta.ref, "spec.parentRefs", message, "IneffectiveOnProtocol", Severity.WARNING
+                )
+    for host, items in by_host.items():
+        for item in items:
+            if item.http and not _speaks_http(registry, host, None):
+                message = f"{host} declares no HTTP port: the http rules have no effect on it"
+                yield Problem(item.meta.ref, "spec.http", message, "IneffectiveOnProtocol", Severity.WARNING)
+
+
+def _speaks_http(registry: Registry, host: str, port: int | None) -> bool:
+    """Unknown hosts and ports are somebody else's problem."""
+    service = registry.services.get(host)
+    ports = [p for p in service.ports if port in (None, p.number)] if service is not None else []
+    return not ports or any(p.protocol.is_http or p.protocol is PortProtocol.AUTO for p in ports)
 
 
 def _sources(by_host: Mapping[str, list[istio.VirtualService]]) -> tuple[frozenset[str], frozenset[str]]:

@@ -141,9 +141,7 @@ def _is_serving(pod: Pod, uid: str) -> bool:
 def _of_pod(address: Address, pod: Pod | None, locality: Locality) -> Instance:
     if pod is None:
         return Instance(Endpoint(address), _EMPTY, locality)
-    return Instance(
-        Endpoint(address, workload=workload_of(pod), is_meshed=pod.is_meshed), pod.meta.labels, locality
-    )
+    return Instance(Endpoint(address, workload=workload_of(pod), is_meshed=pod.is_meshed), pod.meta.labels, locality)
 
 
 def workload_of(pod: Pod) -> Workload:

@@ -129,7 +129,9 @@ def _add_https(graph: Graph, node: Node, seen: Observation, made: Assembly, boun
     names = tuple(host.host for host in bound.hosts)
     match = ChainMatch(server_names=() if "*" in names else names, transport_protocol="tls")
     tls = DownstreamTls(tuple(certificates), alpn=("h2", "http/1.1"), min_version=bound.min_tls)
-    _put_chain(made, port, FilterChain(manager, match, name=route_name, tls=tls, origin=bound.meta.origin(_rule(bound))))
+    _put_chain(
+        made, port, FilterChain(manager, match, name=route_name, tls=tls, origin=bound.meta.origin(_rule(bound)))
+    )
     made.filters.setdefault(port, set()).add(ListenerFilter.TLS_INSPECTOR)
 
 
@@ -210,7 +212,9 @@ def _routes(graph: Graph, host: str, bounds: list[Bound]) -> tuple[Route, ...]:
     pairs = []
     for bound in bounds:
         for item in graph.gateways.virtual_services.get(bound.key, ()) if bound.key else ():
-            is_for = any(intersection(own, item.meta.namespace, name) == host for own in bound.hosts for name in item.hosts)
+            is_for = any(
+                intersection(own, item.meta.namespace, name) == host for own in bound.hosts for name in item.hosts
+            )
             if is_for and (item.meta.ref, bound.key, bound.port) not in seen:
                 seen.add((item.meta.ref, bound.key, bound.port))
                 pairs.append((item, Client(bound.key, bound.port)))

@@ -160,7 +160,9 @@ def _credential_problems(servers: Iterable[Bound], world: World, config: MeshCon
             found = next((world.secrets[place, name] for place in places if (place, name) in world.secrets), None)
             field_path = f"{server.path}.tls"
             if found is None:
-                message = f"there is no TLS Secret {name} in {' or '.join(dict.fromkeys(places))}; the server is not opened"
+                message = (
+                    f"there is no TLS Secret {name} in {' or '.join(dict.fromkeys(places))}; the server is not opened"
+                )
                 yield Problem(server.meta.ref, field_path, message, "InvalidGatewayCredential")
             elif not found.data.get("tls.crt") or not found.data.get("tls.key"):
                 message = f"Secret {name} lacks tls.crt or tls.key; the server is not opened"

@@ -80,9 +80,7 @@ def _cluster(graph: Graph, target: Target) -> Cluster:
 
 def _listener(targets: list[Target], seen: Observation) -> Listener:
     chains = [
-        FilterChain(
-            single_tcp(BLACK_HOLE, seen), ChainMatch(destination_port=INBOUND_PORT), "virtualInbound-blackhole"
-        )
+        FilterChain(single_tcp(BLACK_HOLE, seen), ChainMatch(destination_port=INBOUND_PORT), "virtualInbound-blackhole")
     ]
     for target in targets:
         chains += _chains(target, seen)

@@ -153,9 +153,7 @@ def _unknown_host_ports(bindings: Bindings) -> frozenset[int]:
     return frozenset({80}) if bindings.unknown_hosts else frozenset()
 
 
-def _route_config(
-    graph: Graph, view: View, number: int, members: list[tuple[MeshService, MeshPort]]
-) -> RouteConfig:
+def _route_config(graph: Graph, view: View, number: int, members: list[tuple[MeshService, MeshPort]]) -> RouteConfig:
     vhosts: list[VirtualHost] = []
     taken: set[str] = set()
     for service, port in members:
@@ -164,9 +162,7 @@ def _route_config(
         names = tuple(name for name in domains(service, number, view.namespace) if name not in taken)
         if names:
             taken.update(names)
-            vhosts.append(
-                VirtualHost(f"{service.host}:{number}", names, vhost_routes(graph, view, service, number))
-            )
+            vhosts.append(VirtualHost(f"{service.host}:{number}", names, vhost_routes(graph, view, service, number)))
     if number == 80:
         vhosts += _unknown_hosts(graph, view, taken)
     if graph.config.registry_only:

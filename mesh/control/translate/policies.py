@@ -123,5 +123,7 @@ def _tls_problems(rule: istio.DestinationRule) -> Iterable[Problem]:
             message = "mutual TLS between sidecars is not supported yet: traffic goes in plaintext"
             yield Problem(rule.meta.ref, f"{tls.path}.mode", message, "MutualTlsNotSupported", Severity.WARNING)
         elif tls is not None and tls.mode is istio.TlsMode.MUTUAL:
-            message = "client certificates are not supported yet: requests are refused (503) rather than sent in plaintext"
+            message = (
+                "client certificates are not supported yet: requests are refused (503) rather than sent in plaintext"
+            )
             yield Problem(rule.meta.ref, f"{tls.path}.mode", message, "MutualTlsNotSupported")

@@ -59,7 +59,12 @@ def _service(graph: Graph, node: Node, name: str) -> tuple[MeshService, int] | N
     if not colon:
         host, port_text = name, ""
     registry = graph.names.registry
-    candidates = (host, f"{host}.{CLUSTER_DOMAIN}", f"{host}.svc.{CLUSTER_DOMAIN}", f"{host}.{node.namespace}.svc.{CLUSTER_DOMAIN}")
+    candidates = (
+        host,
+        f"{host}.{CLUSTER_DOMAIN}",
+        f"{host}.svc.{CLUSTER_DOMAIN}",
+        f"{host}.{node.namespace}.svc.{CLUSTER_DOMAIN}",
+    )
     service = next((registry.services[c] for c in candidates if c in registry.services), None)
     if service is None or not service.is_visible_to(node.namespace):
         return None
@@ -78,5 +83,3 @@ def _cluster(cluster: Cluster) -> Cluster | None:
         return None
     lb = cluster.lb if cluster.lb in _SUPPORTED else LbPolicy.ROUND_ROBIN
     return replace(cluster, lb=lb)
-
-

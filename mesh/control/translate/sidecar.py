@@ -61,7 +61,11 @@ def shared_clusters(graph: Graph, view: View) -> dict[str, Cluster]:
         private = graph.names.policies.private.get(view.namespace)
         if private:
             names = graph.names
-            hosts = [h for h in shared.hosts if names.policies.governing(h, view.namespace) is not names.policies.governing(h)]
+            hosts = [
+                h
+                for h in shared.hosts
+                if names.policies.governing(h, view.namespace) is not names.policies.governing(h)
+            ]
             found = {n: c for n, c in found.items() if c.service is None or c.service.host not in set(hosts)}
             found |= outbound_clusters(
                 names.registry, names.policies, graph.config, graph.bindings.balanced, view.namespace, sorted(hosts)

@@ -86,7 +86,11 @@ def test_slice_readiness_defaults_to_ready() -> None:
             "addressType": "IPv4",
             "ports": [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}],
             "endpoints": [
-                {"addresses": ["198.18.0.1"], "targetRef": {"kind": "Pod", "name": "p", "uid": "u"}, "nodeName": "node"},
+                {
+                    "addresses": ["198.18.0.1"],
+                    "targetRef": {"kind": "Pod", "name": "p", "uid": "u"},
+                    "nodeName": "node",
+                },
                 {"addresses": ["198.18.0.2"], "conditions": {"ready": False}},
             ],
         }

@@ -52,8 +52,17 @@ def test_connection_pool() -> None:
     pool = parse(
         trafficPolicy={
             "connectionPool": {
-                "tcp": {"maxConnections": 100, "connectTimeout": "30ms", "tcpKeepalive": {"time": "7200s", "probes": 3}},
-                "http": {"http1MaxPendingRequests": 1, "http2MaxRequests": 10, "maxRetries": 2, "h2UpgradePolicy": "UPGRADE"},
+                "tcp": {
+                    "maxConnections": 100,
+                    "connectTimeout": "30ms",
+                    "tcpKeepalive": {"time": "7200s", "probes": 3},
+                },
+                "http": {
+                    "http1MaxPendingRequests": 1,
+                    "http2MaxRequests": 10,
+                    "maxRetries": 2,
+                    "h2UpgradePolicy": "UPGRADE",
+                },
             }
         }
     ).policy.pool
@@ -109,7 +118,9 @@ def test_one_bad_part_costs_itself_only() -> None:
 
 
 def test_settings_we_do_not_have_are_reported() -> None:
-    parsed = parse(trafficPolicy={"loadBalancer": {"simple": "RANDOM", "localityLbSetting": {"enabled": True}}, "tunnel": {}})
+    parsed = parse(
+        trafficPolicy={"loadBalancer": {"simple": "RANDOM", "localityLbSetting": {"enabled": True}}, "tunnel": {}}
+    )
     assert {problem.field for problem in parsed.problems} == {
         "spec.trafficPolicy.loadBalancer.localityLbSetting",
         "spec.trafficPolicy.tunnel",
@@ -117,7 +128,8 @@ def test_settings_we_do_not_have_are_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tls", "field"), [({"mode": "SIMPLE", "caCertificates": "/ca.pem"}, "tls.caCertificates"), ({"mode": "SIMPEL"}, "tls.mode")]
+    ("tls", "field"),
+    [({"mode": "SIMPLE", "caCertificates": "/ca.pem"}, "tls.caCertificates"), ({"mode": "SIMPEL"}, "tls.mode")],
 )
 def test_tls_that_cannot_be_done_never_becomes_plaintext(tls: dict[str, Any], field: str) -> None:
     parsed = parse(trafficPolicy={"tls": tls})

@@ -30,7 +30,13 @@ def matches(*given: Any) -> list[RouteMatch]:
 def test_bookinfos_route_matches_everything() -> None:
     parsed = parse({"backendRefs": BACKENDS})
     (parent,) = parsed.parents
-    assert (parent.group, parent.kind, parent.namespace, parent.name, parent.port) == ("", "Service", "default", "reviews", 9080)
+    assert (parent.group, parent.kind, parent.namespace, parent.name, parent.port) == (
+        "",
+        "Service",
+        "default",
+        "reviews",
+        9080,
+    )
     rule = parsed.rules[0]
     assert [match.match for match in rule.matches] == [RouteMatch()]
     host = "reviews-v1.default.svc.cluster.local"
@@ -102,7 +108,12 @@ def test_timeouts_and_retry() -> None:
     timeouts = {"request": "10s", "backendRequest": "2s"}
     rule = parse({"timeouts": timeouts, "retry": {"attempts": 3, "codes": [503]}, "backendRefs": BACKENDS}).rules[0]
     assert rule.retry is not None
-    assert (rule.timeout_seconds, rule.per_try_timeout_seconds, rule.retry.attempts, rule.retry.status_codes) == (10, 2, 3, (503,))
+    assert (rule.timeout_seconds, rule.per_try_timeout_seconds, rule.retry.attempts, rule.retry.status_codes) == (
+        10,
+        2,
+        3,
+        (503,),
+    )
 
 
 def test_unreadable_hostnames_do_not_widen_the_route() -> None:

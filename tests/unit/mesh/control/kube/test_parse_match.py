@@ -58,7 +58,9 @@ def test_bad_string_matches(value: Any) -> None:
 
 def test_headers_in_both_directions() -> None:
     request, response = parse_match.istio_headers(
-        fields({"request": {"set": {"X-A": "%REQ(b)%", "Host": "h"}, "remove": ["X-C"]}, "response": {"add": {"d": "e"}}})
+        fields(
+            {"request": {"set": {"X-A": "%REQ(b)%", "Host": "h"}, "remove": ["X-C"]}, "response": {"add": {"d": "e"}}}
+        )
     )
     assert request == HeaderMutation(set=(("x-a", "%REQ(b)%"),), remove=("x-c",))
     assert response == HeaderMutation(add=(("d", "e"),))
@@ -84,6 +86,8 @@ def test_literal_values_cannot_be_operators() -> None:
     assert parse_match.literal("100% %REQ(x)%") == "100%% %%REQ(x)%%"
 
 
-@pytest.mark.parametrize(("value", "expected"), [({}, 100.0), ({"percentage": {"value": 0.1}}, 0.1), ({"percentage": {}}, 100.0)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [({}, 100.0), ({"percentage": {"value": 0.1}}, 0.1), ({"percentage": {}}, 100.0)]
+)
 def test_percentage(value: Any, expected: float) -> None:
     assert parse_match.percentage(fields(value), "percentage", 100.0) == expected

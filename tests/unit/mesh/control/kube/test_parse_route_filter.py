@@ -72,7 +72,8 @@ def test_a_prefix_rewrite_needs_a_prefix_match() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "percent"), [({}, 100.0), ({"percent": 42}, 42.0), ({"fraction": {"numerator": 1, "denominator": 8}}, 12.5)]
+    ("share", "percent"),
+    [({}, 100.0), ({"percent": 42}, 42.0), ({"fraction": {"numerator": 1, "denominator": 8}}, 12.5)],
 )
 def test_mirrors(share: dict[str, Any], percent: float) -> None:
     mirror = {"backendRef": {"name": "x", "port": 80}, **share}
@@ -81,7 +82,9 @@ def test_mirrors(share: dict[str, Any], percent: float) -> None:
 
 
 def test_cors_origins() -> None:
-    cors = parse({"type": "CORS", "cors": {"allowOrigins": ["https://a.b", "https://*.c"], "allowMethods": ["GET"]}}).cors
+    cors = parse(
+        {"type": "CORS", "cors": {"allowOrigins": ["https://a.b", "https://*.c"], "allowMethods": ["GET"]}}
+    ).cors
     assert cors is not None
     assert cors.allow_origins == (
         StringMatch(StringKind.EXACT, "https://a.b"),

@@ -21,7 +21,10 @@ def parse(**spec: Any) -> istio.ServiceEntry:
 def test_bookinfos_entry() -> None:
     ports = [{"number": 80, "name": "http", "protocol": "HTTP"}, {"number": 443, "name": "https", "protocol": "HTTPS"}]
     parsed = parse(ports=ports, resolution="DNS")
-    assert parsed.ports == (EntryPort(80, "http", PortProtocol.HTTP, 80), EntryPort(443, "https", PortProtocol.TLS, 443))
+    assert parsed.ports == (
+        EntryPort(80, "http", PortProtocol.HTTP, 80),
+        EntryPort(443, "https", PortProtocol.TLS, 443),
+    )
     assert (parsed.resolution, parsed.is_external, parsed.problems) == (istio.Resolution.DNS, True, ())
 
 
@@ -39,7 +42,9 @@ def test_a_wildcard_cannot_be_resolved() -> None:
     assert [problem.reason for problem in parsed.problems] == ["InvalidHost"]
 
 
-@pytest.mark.parametrize(("names", "expected"), [([], set()), (["*"], set()), (["."], {"default"}), (["a", "."], {"a", "default"})])
+@pytest.mark.parametrize(
+    ("names", "expected"), [([], set()), (["*"], set()), (["."], {"default"}), (["a", "."], {"a", "default"})]
+)
 def test_export_to(names: list[str], expected: set[str]) -> None:
     assert parse(exportTo=names).export_to == expected
 

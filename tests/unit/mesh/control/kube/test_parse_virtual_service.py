@@ -154,7 +154,11 @@ def test_direct_response() -> None:
 
 
 def test_mirrors() -> None:
-    parsed = rule(mirror={"host": "details", "subset": "v2"}, mirrorPercentage={"value": 12.5}, mirrors=[{"destination": {"host": "a"}}])
+    parsed = rule(
+        mirror={"host": "details", "subset": "v2"},
+        mirrorPercentage={"value": 12.5},
+        mirrors=[{"destination": {"host": "a"}}],
+    )
     assert [(m.backend.host, m.backend.subset, m.percent) for m in parsed.mirrors] == [
         ("details.default.svc.cluster.local", "v2", 12.5),
         ("a.default.svc.cluster.local", "", 100.0),
@@ -162,7 +166,9 @@ def test_mirrors() -> None:
 
 
 def test_cors() -> None:
-    cors = rule(corsPolicy={"allowOrigins": [{"exact": "https://a"}], "allowMethods": ["GET", "POST"], "maxAge": "24h"}).cors
+    cors = rule(
+        corsPolicy={"allowOrigins": [{"exact": "https://a"}], "allowMethods": ["GET", "POST"], "maxAge": "24h"}
+    ).cors
     assert cors is not None
     assert (cors.allow_methods, cors.max_age, cors.forward_unmatched) == ("GET,POST", "86400", True)
 

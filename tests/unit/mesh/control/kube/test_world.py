@@ -16,7 +16,11 @@ REF = ObjectRef("VirtualService", "default", "a", "networking.istio.io")
 
 def item(name: str = "a", version: str = "1", **more: Any) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "default", "resourceVersion": version}
-    return {"metadata": metadata, "spec": {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]}, **more}
+    return {
+        "metadata": metadata,
+        "spec": {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]},
+        **more,
+    }
 
 
 def test_a_status_write_is_no_change_but_is_remembered() -> None:

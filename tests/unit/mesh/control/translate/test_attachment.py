@@ -28,7 +28,9 @@ metadata: {name: team-a, namespace: "", labels: {team: a}}
 """
 
 
-def route(namespace: str = "default", parent: str = "", hostnames: str = "[]", backend: str = "{name: web, port: 80}") -> str:
+def route(
+    namespace: str = "default", parent: str = "", hostnames: str = "[]", backend: str = "{name: web, port: 80}"
+) -> str:
     return (
         f"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: {namespace}}}\n"
         f"spec: {{parentRefs: [{{name: gw, namespace: default{parent}}}], hostnames: {hostnames}, rules: [{{backendRefs: [{backend}]}}]}}"

@@ -14,7 +14,9 @@ GET = HeaderMatch(":method", StringMatch(StringKind.EXACT, "GET"))
 
 
 def segment(value: str, *headers: HeaderMatch, query: int = 0) -> RouteMatch:
-    return RouteMatch(PathMatch(PathKind.SEGMENT_PREFIX, value), headers, tuple(QueryMatch(f"q{i}") for i in range(query)))
+    return RouteMatch(
+        PathMatch(PathKind.SEGMENT_PREFIX, value), headers, tuple(QueryMatch(f"q{i}") for i in range(query))
+    )
 
 
 def test_gateway_apis_order() -> None:
@@ -39,10 +41,7 @@ def test_gateway_apis_order() -> None:
 
 def routes_to(snapshot: Snapshot, name: str = "9080", host: str = "reviews.default.svc.cluster.local") -> list[Route]:
     return [
-        route
-        for vhost in snapshot.routes[name].virtual_hosts
-        if vhost.name == f"{host}:9080"
-        for route in vhost.routes
+        route for vhost in snapshot.routes[name].virtual_hosts if vhost.name == f"{host}:9080" for route in vhost.routes
     ]
 
 
@@ -99,7 +98,9 @@ def test_a_virtual_service_that_is_not_exported_is_invisible_elsewhere() -> None
     assert origins(routes_to(made.sidecar("x", "other"))) == ["reviews "]
 
 
-def route(name: str, backend: str, namespace: str = "default", kind: str = "HTTPRoute", parent: str = "", rules: str = "") -> str:
+def route(
+    name: str, backend: str, namespace: str = "default", kind: str = "HTTPRoute", parent: str = "", rules: str = ""
+) -> str:
     rules = rules or f"{{backendRefs: [{{name: {backend}, namespace: default, port: 9080}}]}}"
     return (
         f"apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
@@ -163,3 +164,19 @@ def test_a_route_without_catch_all_warns_of_404() -> None:
     exact = "{matches: [{path: {type: Exact, value: /x}}], backendRefs: [{name: reviews-v3, port: 9080}]}"
     made = cluster(route("exact", "", rules=exact))
     assert [p.reason for p in made.graph().bindings.problems] == ["NoCatchAll"]
+
+
+def test_another_route_may_catch_all() -> None:
+    exact = "{matches: [{path: {type: Exact, value: /x}}], backendRefs: [{name: reviews-v3, port: 9080}]}"
+    assert cluster(route("exact", "", rules=exact), route("rest", "reviews-v1")).graph().bindings.problems == ()
+
+
+def test_http_rules_for_an_opaque_port_are_reported() -> None:
+    db = "apiVersion: v1\nkind: Service\nmetadata: {name: db}\nspec: {ports: [{name: tcp, port: 3306}]}"
+    rule = virtual_service("v", ANY).replace("hosts: [reviews.default.svc.cluster.local]", "hosts: [db]")
+    attached = route("r", "reviews-v1").replace("name: reviews,", "name: db,")
+    problems = [p for p in cluster(db, rule, attached).graph().bindings.problems if p.reason == "IneffectiveOnProtocol"]
+    assert {(p.ref.kind, p.field) for p in problems} == {
+        ("VirtualService", "spec.http"),
+        ("HTTPRoute", "spec.parentRefs"),
+    }

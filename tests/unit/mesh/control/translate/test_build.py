@@ -9,7 +9,9 @@ from tests.support.world import SYSTEM, Cluster, bookinfo
 
 def test_mesh_config_is_the_system_namespaces() -> None:
     cluster = Cluster()
-    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: triomesh, namespace: %s}\ndata: {mesh: 'connectTimeout: %s'}"
+    text = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: triomesh, namespace: %s}\ndata: {mesh: 'connectTimeout: %s'}"
+    )
     cluster.apply(text % ("default", "1s"))
     assert cluster.graph().config.connect_timeout_seconds == 10.0
     cluster.apply(text % (SYSTEM, "3s"))

@@ -49,7 +49,9 @@ def web(rule: str) -> MeshCluster:
 
 def test_protocols_and_discovery() -> None:
     found = clusters()
-    assert {name.removesuffix(".default.svc.cluster.local"): (c.discovery, c.protocol) for name, c in found.items()} == {
+    assert {
+        name.removesuffix(".default.svc.cluster.local"): (c.discovery, c.protocol) for name, c in found.items()
+    } == {
         "outbound|80||web": (Discovery.EDS, Protocol.HTTP1),
         "outbound|81||web": (Discovery.EDS, Protocol.HTTP2),
         "outbound|82||web": (Discovery.EDS, Protocol.DOWNSTREAM),
@@ -81,12 +83,18 @@ def test_policy_and_origin() -> None:
     assert found.lb is LbPolicy.RANDOM
     assert found.outlier == OutlierDetection(consecutive_5xx=1)
     assert found.circuit_breaker == CircuitBreaker(max_connections=5)
-    assert (found.connect_timeout_seconds, found.max_requests_per_connection, found.idle_timeout_seconds) == (0.03, 2, 5.0)
+    assert (found.connect_timeout_seconds, found.max_requests_per_connection, found.idle_timeout_seconds) == (
+        0.03,
+        2,
+        5.0,
+    )
     assert found.origin == Origin("DestinationRule", "default", "r", "trafficPolicy")
 
 
 def test_subsets_have_their_own_clusters() -> None:
-    found = clusters("subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}]")
+    found = clusters(
+        "subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}]"
+    )
     subset = found["outbound|80|v1|web.default.svc.cluster.local"]
     assert (subset.subset, subset.lb) == ("v1", LbPolicy.ROUND_ROBIN)
     assert subset.origin == Origin("DestinationRule", "default", "r", "subsets[0]")
@@ -101,7 +109,9 @@ def test_tls_origination_verifies_the_host() -> None:
     assert insecure == UpstreamTls(sni="s.example", alpn=("http/1.1",), insecure=True)
 
 
-@pytest.mark.parametrize("tls", ["{mode: MUTUAL, clientCertificate: a, privateKey: b}", "{mode: SIMPLE, credentialName: x}"])
+@pytest.mark.parametrize(
+    "tls", ["{mode: MUTUAL, clientCertificate: a, privateKey: b}", "{mode: SIMPLE, credentialName: x}"]
+)
 def test_what_cannot_be_encrypted_as_asked_goes_nowhere(tls: str) -> None:
     found = web(f"trafficPolicy: {{tls: {tls}}}")
     assert found.discovery is Discovery.STATIC

@@ -60,7 +60,9 @@ def test_the_pod_is_believed_before_its_slice(change: dict[str, Any]) -> None:
 def test_subsets_select_by_pod_labels() -> None:
     cluster = Cluster()
     cluster.apply(SERVICE)
-    cluster.apply([cluster.pod("a", {"app": "web", "version": "v1"}), cluster.pod("b", {"app": "web", "version": "v2"})])
+    cluster.apply(
+        [cluster.pod("a", {"app": "web", "version": "v1"}), cluster.pod("b", {"app": "web", "version": "v2"})]
+    )
     cluster.apply(
         "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: web}\n"
         "spec: {host: web, subsets: [{name: v2, labels: {version: v2}}, {name: v9, labels: {version: v9}}]}"
@@ -89,7 +91,9 @@ def test_unchanged_assignments_stay_the_same_object() -> None:
 def test_localities_come_from_nodes_and_have_weights_for_grpc() -> None:
     cluster = cluster_with()
     labels = {"topology.kubernetes.io/region": "r", "topology.kubernetes.io/zone": "z"}
-    cluster.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node", "namespace": "", "labels": labels}}])
+    cluster.apply(
+        [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node", "namespace": "", "labels": labels}}]
+    )
     cluster.apply([cluster.pod("a", {"app": "web"}), cluster.pod("b", {"app": "web"})])
     (place,) = cluster.graph().endpoints[CLUSTER].localities
     assert (place.locality.region, place.locality.zone, place.weight) == ("r", "z", 2)

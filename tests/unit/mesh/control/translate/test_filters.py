@@ -27,9 +27,15 @@ def test_spans_go_to_a_service_of_the_mesh_by_its_cluster() -> None:
 
 
 def test_another_collector_gets_a_cluster_of_its_own() -> None:
-    seen, extra = observation(sidecar_node("reviews"), ProxySettings(otlp="127.0.0.1:4317"), registry(Cluster().world()))
+    seen, extra = observation(
+        sidecar_node("reviews"), ProxySettings(otlp="127.0.0.1:4317"), registry(Cluster().world())
+    )
     assert extra is not None and extra.assignment is not None
-    assert (extra.name, extra.discovery, extra.protocol) == (seen.tracing.otlp_cluster, Discovery.STRICT_DNS, Protocol.HTTP2)
+    assert (extra.name, extra.discovery, extra.protocol) == (
+        seen.tracing.otlp_cluster,
+        Discovery.STRICT_DNS,
+        Protocol.HTTP2,
+    )
     assert [endpoint.address for endpoint in extra.assignment.endpoints()] == [Address("127.0.0.1", 4317)]
 
 

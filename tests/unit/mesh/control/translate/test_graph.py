@@ -12,5 +12,9 @@ def test_problems_come_from_parsers_and_from_resolution_once_each() -> None:
         "spec: {hosts: [nobody], bogus: 1, http: [{route: [{destination: {host: nobody}}]}]}"
     )
     problems = cluster.graph().problems()
-    assert sorted(problem.reason for problem in problems) == ["ReferencedResourceNotFound", "UnknownHost", "UnsupportedField"]
+    assert sorted(problem.reason for problem in problems) == [
+        "ReferencedResourceNotFound",
+        "UnknownHost",
+        "UnsupportedField",
+    ]
     assert len(set(problems)) == len(problems)

@@ -8,7 +8,9 @@ from mesh.control.translate.policies import Governing
 from mesh.model.cluster import LbPolicy
 from tests.support.world import Cluster
 
-SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: owner}\nspec: {ports: [{name: http, port: 80}]}"
+SERVICE = (
+    "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: owner}\nspec: {ports: [{name: http, port: 80}]}"
+)
 HOST = "web.owner.svc.cluster.local"
 
 
@@ -48,9 +50,7 @@ def test_the_root_namespace_governs_what_nobody_else_does() -> None:
 
 
 def test_an_exact_host_wins_over_a_wildcard() -> None:
-    graph = cluster(
-        rule("w", "triomesh-system", "RANDOM", host="*.local"), rule("e", "owner", "ROUND_ROBIN")
-    ).graph()
+    graph = cluster(rule("w", "triomesh-system", "RANDOM", host="*.local"), rule("e", "owner", "ROUND_ROBIN")).graph()
     assert lb(graph.names.policies.governing(HOST)) is LbPolicy.ROUND_ROBIN
 
 
@@ -92,4 +92,3 @@ def test_subset_over_rule_and_port_over_all() -> None:
     assert governing.effective(80, subset) == istio.TrafficPolicy(balancer=robin, pool=pool, ports=wide.ports)
     # Port-level settings do not inherit: the pool is gone.
     assert governing.effective(81, None) == istio.TrafficPolicy(balancer=robin)
-

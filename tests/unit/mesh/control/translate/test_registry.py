@@ -21,7 +21,9 @@ spec:
 
 def test_services_and_entries_become_hosts() -> None:
     cluster = Cluster()
-    cluster.apply("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{name: http, port: 80}]}")
+    cluster.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{name: http, port: 80}]}"
+    )
     cluster.apply(ENTRY % "e")
     found = registry(cluster.world())
     assert {host: service.reach for host, service in found.services.items()} == {
