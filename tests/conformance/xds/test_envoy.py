@@ -129,8 +129,9 @@ def split(upstreams, weights=(90, 10)) -> Snapshot:
 
 
 def serve(envoy: Envoy) -> http.client.HTTPConnection:
-    envoy.wait_for("/ready", lambda text: "LIVE" in text)
-    listeners = json.loads(envoy.admin("/listeners?format=json"))["listener_statuses"]
+    envoy.wait_for("/stats?filter=workers_started", lambda text: "workers_started: 1" in text)
+    text = envoy.wait_for("/listeners?format=json", lambda text: '"web"' in text)
+    listeners = json.loads(text)["listener_statuses"]
     address = next(entry for entry in listeners if entry["name"] == "web")["local_address"]["socket_address"]
     return http.client.HTTPConnection(address["address"], address["port_value"], timeout=10)
 
@@ -181,7 +182,7 @@ def test_envoy_accepts_every_feature(tmp_path, delta):
     with RunningServer() as server:
         server.publish(KITCHEN_SINK)
         with Envoy(tmp_path, server.port, delta, NODE_ID) as envoy:
-            envoy.wait_for("/ready", lambda text: "LIVE" in text)
+            envoy.wait_for("/stats?filter=workers_started", lambda text: "workers_started: 1" in text)
             dump = envoy.admin("/config_dump")
             for name in (*KITCHEN_SINK.clusters, *KITCHEN_SINK.listeners, *KITCHEN_SINK.routes):
                 assert json.dumps(name) in dump

@@ -1,0 +1,36 @@
+from mesh.model.cluster import Cluster, Discovery
+from mesh.model.secret import Secret
+from mesh.xds.kind import Kind
+from mesh.xds.references import assignment_name, references
+from tests.support.xds_samples import CLUSTERS, LISTENERS, ROUTE_CONFIG
+
+
+def test_eds_cluster_asks_for_endpoints_and_secrets():
+    eds = CLUSTERS[0]
+    assert references(eds) == {(Kind.ENDPOINT, eds.name), (Kind.SECRET, "default"), (Kind.SECRET, "ROOTCA")}
+
+
+def test_service_name_replaces_the_clusters_own():
+    assert assignment_name(Cluster("a", Discovery.EDS, eds_service_name="b")) == "b"
+
+
+def test_static_cluster_refers_to_nothing():
+    assert references(CLUSTERS[3]) == set()
+
+
+def test_listener_refers_to_routes_clusters_tracer_and_secrets():
+    assert references(LISTENERS[0]) == {
+        (Kind.ROUTE, "9080"),
+        (Kind.CLUSTER, "robin"),
+        (Kind.CLUSTER, "random"),
+        (Kind.CLUSTER, "PassthroughCluster"),
+    }
+    assert references(LISTENERS[2]) == {(Kind.SECRET, "default"), (Kind.SECRET, "ROOTCA")}
+
+
+def test_routes_refer_to_weighted_and_mirrored_clusters():
+    assert {name for _, name in references(ROUTE_CONFIG)} == {"ring", "maglev", "robin", "random", "logical"}
+
+
+def test_secret_refers_to_nothing():
+    assert references(Secret("s")) == set()
