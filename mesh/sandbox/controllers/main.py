@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from mesh.sandbox.controllers import wiring
+from mesh.sandbox.controllers.collector import Collector
 from mesh.sandbox.controllers.discovery import Discovery
 from mesh.sandbox.controllers.emptying import namespace_queue
 from mesh.sandbox.controllers.queue import Queue
@@ -24,10 +25,12 @@ async def run(state: Path) -> None:
     events = EventRecorder(client, "triomesh-controllers", "", time.time)
     shell = Shell(client, events, time.time)
     discovery = Discovery(client, shell.informer(CRDS))
-    workloads = [wiring.deployments(shell), wiring.replica_sets(shell)]
+    kinds = (wiring.deployments, wiring.replica_sets, wiring.stateful_sets, wiring.daemon_sets, wiring.jobs)
+    workloads = [make(shell) for make in kinds]
     queues: list[Queue[Any]] = [workload.queue for workload in workloads]
     queues += [wiring.service_endpoints(shell), wiring.load_balancers(shell)]
     queues += [namespace_queue(shell, discovery, state / "pki" / "ca.crt")]
+    collector = Collector(shell, discovery)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
         informers = wiring.informers_of(shell)
@@ -37,6 +40,7 @@ async def run(state: Path) -> None:
             await informer.synced.wait()
         for queue in queues:
             nursery.start_soon(queue.run)
+        nursery.start_soon(collector.run)
         print("ready", flush=True)
 
 

@@ -3,12 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
-from mesh.sandbox.controllers import deployment, endpoints, loadbalancer, replicaset
+from mesh.sandbox.controllers import daemonset, deployment, endpoints, job, loadbalancer, replicaset, statefulset
 from mesh.sandbox.controllers.plan import Plan, controller_of, is_controlled_by, matches
 from mesh.sandbox.controllers.queue import Queue
 from mesh.sandbox.controllers.shell import Shell
 from mesh.sandbox.informer import Informer, Key, key_of
-from mesh.sandbox.kubeclient import DEPLOYMENTS, ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, REPLICA_SETS, SERVICES, Resource
+from mesh.sandbox.kubeclient import (
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    JOBS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    STATEFUL_SETS,
+    Resource,
+)
 
 Json = dict[str, Any]
 Planner = Callable[[Json], Plan]
@@ -86,6 +98,37 @@ def replica_sets(shell: Shell) -> Workload:
         REPLICA_SETS,
         lambda found: replicaset.plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()),
         (PODS,),
+    )
+
+
+def stateful_sets(shell: Shell) -> Workload:
+    """StatefulSets."""
+    pods = shell.informer(PODS)
+    return Workload(
+        shell,
+        STATEFUL_SETS,
+        lambda found: statefulset.plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()),
+        (PODS,),
+    )
+
+
+def daemon_sets(shell: Shell) -> Workload:
+    """DaemonSets."""
+    pods, nodes = shell.informer(PODS), shell.informer(NODES)
+
+    def planner(found: Json) -> Plan:
+        return daemonset.plan(found, list(pods.all(found["metadata"]["namespace"])), list(nodes.all()), shell.clock())
+
+    workload = Workload(shell, DAEMON_SETS, planner, (PODS,))
+    nodes.subscribe(lambda _old, _new: [workload.queue.add(key_of(item)) for item in workload.informer.all()])
+    return workload
+
+
+def jobs(shell: Shell) -> Workload:
+    """Jobs."""
+    pods = shell.informer(PODS)
+    return Workload(
+        shell, JOBS, lambda found: job.plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()), (PODS,)
     )
 
 
