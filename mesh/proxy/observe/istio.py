@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesh.model.cluster import Cluster
 from mesh.proxy.balance.host import Host
-from mesh.proxy.observe.metrics import Group, Kind, Metric
+from mesh.proxy.observe.metrics import MAX_SERIES, Group, Kind, Metric
 from mesh.proxy.observe.peer import UNKNOWN, Peer, peer_of_workload
 from mesh.proxy.observe.record import Record
 
@@ -93,23 +93,23 @@ _CATCH_ALL = frozenset(
 )
 
 
-def request_group() -> Group:
+def request_group(max_series: int = MAX_SERIES) -> Group:
     """istio_requests_total and the three histograms that share its labels."""
-    return Group((REQUESTS, DURATION, REQUEST_BYTES, RESPONSE_BYTES), REQUEST_LABELS)
+    return Group((REQUESTS, DURATION, REQUEST_BYTES, RESPONSE_BYTES), REQUEST_LABELS, max_series)
 
 
-def message_group() -> Group:
+def message_group(max_series: int = MAX_SERIES) -> Group:
     """The two counters only gRPC requests have."""
-    return Group((REQUEST_MESSAGES, RESPONSE_MESSAGES), REQUEST_LABELS)
+    return Group((REQUEST_MESSAGES, RESPONSE_MESSAGES), REQUEST_LABELS, max_series)
 
 
-def tcp_group() -> Group:
-    return Group((TCP_OPENED, TCP_CLOSED, TCP_SENT, TCP_RECEIVED), TCP_LABELS)
+def tcp_group(max_series: int = MAX_SERIES) -> Group:
+    return Group((TCP_OPENED, TCP_CLOSED, TCP_SENT, TCP_RECEIVED), TCP_LABELS, max_series)
 
 
-def route_group() -> Group:
+def route_group(max_series: int = MAX_SERIES) -> Group:
     """Our own: which route, made from which object, sent how much where. On the side that decides: outbound."""
-    return Group((ROUTE_REQUESTS, ROUTE_DURATION), ROUTE_LABELS)
+    return Group((ROUTE_REQUESTS, ROUTE_DURATION), ROUTE_LABELS, max_series)
 
 
 def route_labels(record: Record, route: CompiledRoute) -> tuple[str, ...]:

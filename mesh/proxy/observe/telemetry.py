@@ -17,7 +17,7 @@ from mesh.proxy.observe.access_log import AccessLogger
 from mesh.proxy.observe.http import HttpObserver
 from mesh.proxy.observe.istio import RequestLabels, message_group, request_group, route_group, tcp_group
 from mesh.proxy.observe.log_writer import LogWriter
-from mesh.proxy.observe.metrics import Family, Kind, Metric, Registry, Sample, escape
+from mesh.proxy.observe.metrics import MAX_SERIES, Family, Kind, Metric, Registry, Sample, escape
 from mesh.proxy.observe.otlp import OtlpExporter
 from mesh.proxy.observe.peer import PeerCache, encode_headers, peer_of_metadata
 from mesh.proxy.observe.span import Span, SpanFactory
@@ -30,12 +30,13 @@ class TelemetrySettings:
     """What of ProxyConfig concerns observation.
 
     otlp: `host:port`, "" = no export (contexts are still made and passed on). default_tracing and
-    default_access_log apply to listeners whose xDS resource says nothing.
+    default_access_log apply to listeners whose xDS resource says nothing. max_series: sets of labels per group of metrics.
     """
 
     otlp: str = ""
     default_tracing: Tracing | None = None
     default_access_log: AccessLog | None = None
+    max_series: int = MAX_SERIES
 
 
 class Telemetry:
@@ -51,10 +52,10 @@ class Telemetry:
         self._settings = settings
         self.local = peer_of_metadata(metadata)
         self.registry = Registry()
-        self._requests = self.registry.add(request_group())
-        self._messages = self.registry.add(message_group())
-        self._routes = self.registry.add(route_group())
-        self._tcp = self.registry.add(tcp_group())
+        self._requests = self.registry.add(request_group(settings.max_series))
+        self._messages = self.registry.add(message_group(settings.max_series))
+        self._routes = self.registry.add(route_group(settings.max_series))
+        self._tcp = self.registry.add(tcp_group(settings.max_series))
         self._detected = self.registry.group(
             Metric("triomesh_protocol_detected_total", "Connections by the protocol found on them.", Kind.COUNTER),
             ("direction", "verdict"),
