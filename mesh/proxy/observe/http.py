@@ -119,7 +119,8 @@ class HttpObserver:
             messages = series.companion
             if messages is None or not messages.is_live:
                 messages = self._messages.series(self._labels.of(record, record.cluster, host), now)
-                series.companion = messages
+                if not series.is_overflow:
+                    series.companion = messages
             messages.touched_at = now
             messages.values[0] += record.request_messages
             messages.values[1] += record.response_messages
@@ -164,9 +165,7 @@ class HttpObserver:
         series = cache.get(key)
         if series is None or not series.is_live:
             series = self._requests.series(self._labels.of(record, cluster, host), now)
-            if len(cache) >= _MAX_CACHED_SERIES:
-                cache.clear()
-            cache[key] = series
+            _remember(cache, key, series)
         return series
 
 
@@ -175,14 +174,20 @@ class HttpObserver:
         series = self._route_series.get(key)
         if series is None or not series.is_live:
             series = self._routes.series(route_labels(record, route), now)
-            if len(self._route_series) >= _MAX_CACHED_SERIES:
-                self._route_series.clear()
-            self._route_series[key] = series
+            _remember(self._route_series, key, series)
         return series
 
 
 _REMOVED_WITH_TRACE = (*_REQUEST_ID_AND_PEER, *TRACE_HEADERS)
 _MAX_CACHED_SERIES = 4096
+
+
+def _remember(cache: dict[tuple[object, ...], Series], key: tuple[object, ...], series: Series) -> None:
+    if series.is_overflow:
+        return
+    if len(cache) >= _MAX_CACHED_SERIES:
+        cache.clear()
+    cache[key] = series
 
 
 def grpc_status(record: Record) -> int:

@@ -69,10 +69,11 @@ class Series:
     """What one set of labels holds: a value (counter, gauge) or histograms, by the families that share the labels.
 
     is_live: False once it was dropped; whoever caches series looks it up again then.
+    is_overflow: this is the "other" one: not to be cached under its caller's labels, as there may be room later.
     companion: the series of another group with the same labels, for whoever keeps the two together.
     """
 
-    __slots__ = ("companion", "histograms", "is_live", "labels", "touched_at", "values")
+    __slots__ = ("companion", "histograms", "is_live", "is_overflow", "labels", "touched_at", "values")
 
     def __init__(self, labels: str, values: int, histograms: int, now: float) -> None:
         self.labels = labels
@@ -80,6 +81,7 @@ class Series:
         self.histograms = tuple(Histogram() for _ in range(histograms))
         self.touched_at = now
         self.is_live = True
+        self.is_overflow = False
         self.companion: Series | None = None
 
 
@@ -110,6 +112,7 @@ class Group:
         self.overflowed = 0
         self._max_series = max_series
         self._idle_seconds = idle_seconds
+        self._expired_at = 0.0
         self._series: dict[tuple[str, ...], Series] = {}
         self._values = [metric for metric in metrics if metric.kind is not Kind.HISTOGRAM]
         self._histograms = [metric for metric in metrics if metric.kind is Kind.HISTOGRAM]
@@ -131,12 +134,14 @@ class Group:
             raise ValueError(f"{self.metrics[0].name}: {len(key)} label values for {len(self.label_names)} labels")
         other = (OTHER,) * len(self.label_names)
         if len(self._series) >= self._max_series and key != other:
-            self.expire(now)
+            if now - self._expired_at >= 1.0:  # a flood of new labels must not cost a scan each
+                self.expire(now)
             if len(self._series) >= self._max_series:
                 self.overflowed += 1
                 return self._series.get(other) or self._add(other, now)
         text = ",".join(f'{name}="{escape(value)}"' for name, value in zip(self.label_names, key))
         series = Series(text, len(self._values), len(self._histograms), now)
+        series.is_overflow = key == other
         self._series[key] = series
         return series
 
@@ -144,6 +149,7 @@ class Group:
         """Drop what nothing touched for `idle_seconds`."""
         if not self._idle_seconds:
             return
+        self._expired_at = now
         for key, series in list(self._series.items()):
             if now - series.touched_at > self._idle_seconds:
                 series.is_live = False

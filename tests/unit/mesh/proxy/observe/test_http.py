@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -27,14 +28,16 @@ PEER_LINES = encode_headers("sidecar~1~me~ns", METADATA)
 class Bench:
     """An observer with everything around it visible."""
 
-    def __init__(self, direction: Direction = Direction.OUTBOUND, *, share: float = 0.0, **manager: object) -> None:
+    def __init__(
+        self, direction: Direction = Direction.OUTBOUND, *, share: float = 0.0, max_series: int = 500, **manager: object
+    ) -> None:
         self.registry = Registry()
         self.spans: list[Span] = []
         bits: Callable[[int], int] = lambda _: 0xABC  # noqa: E731
         self.observer = HttpObserver(
             HttpManager("test", **manager),  # type: ignore[arg-type]
             direction,
-            requests=self.registry.add(request_group()),
+            requests=self.registry.add(request_group(max_series)),
             messages=self.registry.add(message_group()),
             routes=self.registry.add(route_group()),
             labels=RequestLabels(peer_of_metadata(METADATA), is_inbound=direction is Direction.INBOUND),
@@ -167,6 +170,17 @@ def test_a_dropped_series_is_found_again() -> None:
     bench.registry.expose(100_000.0)
     bench.serve(to=to)
     assert bench.value("istio_requests_total") == 1
+
+
+def test_labels_beyond_the_budget_are_counted_as_other_until_there_is_room() -> None:
+    bench = Bench(max_series=2)
+    hosts = [host(f"10.0.0.{number}:1", workload=replace(REVIEWS_V1, name=f"w{number}")) for number in range(4)]
+    for to in hosts * 2:
+        bench.serve(to=to)
+    assert bench.value("istio_requests_total", 'destination_workload="other"') == 4
+    bench.registry.expose(100_000.0)
+    bench.serve(to=hosts[3])
+    assert bench.value("istio_requests_total", 'destination_workload="w3"') == 1
 
 
 def test_routes_are_counted_where_they_decide() -> None:
