@@ -89,12 +89,7 @@ def _assignment(name: str, instances: tuple[Instance, ...]) -> LoadAssignment:
     return LoadAssignment(
         name,
         tuple(
-            # The weight is needed by gRPC, which leaves a locality without one out.
-            LocalityEndpoints(
-                tuple(by_locality[place][address] for address in sorted(by_locality[place])),
-                place,
-                weight=sum(endpoint.weight for endpoint in by_locality[place].values()),
-            )
+            LocalityEndpoints(tuple(by_locality[place][address] for address in sorted(by_locality[place])), place)
             for place in sorted(by_locality)
         ),
     )

@@ -91,5 +91,5 @@ def _known_host(host: str, registry: Registry) -> str:
 
 
 def _dns_cluster(name: str, address: Address) -> Cluster:
-    endpoints = LoadAssignment(name, (LocalityEndpoints((Endpoint(address, host_name=address.host),), weight=1),))
+    endpoints = LoadAssignment(name, (LocalityEndpoints((Endpoint(address, host_name=address.host),)),))
     return Cluster(name, Discovery.STRICT_DNS, assignment=endpoints, protocol=Protocol.HTTP2)

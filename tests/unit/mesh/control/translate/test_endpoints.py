@@ -88,7 +88,7 @@ def test_unchanged_assignments_stay_the_same_object() -> None:
     assert second.endpoints[CLUSTER] is first.endpoints[CLUSTER]
 
 
-def test_localities_come_from_nodes_and_have_weights_for_grpc() -> None:
+def test_localities_come_from_nodes() -> None:
     cluster = cluster_with()
     labels = {"topology.kubernetes.io/region": "r", "topology.kubernetes.io/zone": "z"}
     cluster.apply(
@@ -96,7 +96,7 @@ def test_localities_come_from_nodes_and_have_weights_for_grpc() -> None:
     )
     cluster.apply([cluster.pod("a", {"app": "web"}), cluster.pod("b", {"app": "web"})])
     (place,) = cluster.graph().endpoints[CLUSTER].localities
-    assert (place.locality.region, place.locality.zone, place.weight) == ("r", "z", 2)
+    assert (place.locality.region, place.locality.zone, len(place.endpoints)) == ("r", "z", 2)
 
 
 @pytest.mark.parametrize(
