@@ -75,5 +75,7 @@ def _classes() -> dict[str, Any]:
 
 
 _CLASSES = _classes()
+Resource: Any = _CLASSES["Resource"]
+Span: Any = _CLASSES["Span"]
 ExportTraceServiceRequest: Any = _CLASSES["ExportTraceServiceRequest"]
 ExportTraceServiceResponse: Any = _CLASSES["ExportTraceServiceResponse"]

@@ -186,5 +186,6 @@ def _metrics(store: TraceStore) -> str:
         ("triomesh_collector_spans_rejected_total", "counter", "Spans not kept.", store.spans_rejected),
         ("triomesh_collector_traces_evicted_total", "counter", "Traces that made room for newer ones.", store.traces_evicted),
         ("triomesh_collector_traces", "gauge", "Traces kept.", len(store)),
+        ("triomesh_collector_bytes", "gauge", "Memory they take, roughly.", store.bytes),
     )
     return "".join(f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {value}\n" for name, kind, text, value in rows)

@@ -1,41 +1,41 @@
 """Trace store: spans kept in memory by trace, the newest N traces, in the shape Jaeger's query API answers.
 
-Bounded twice: traces (the least recently extended goes first) and spans per trace.
+Spans are kept as the bytes they came in and are taken apart when somebody asks: as Python objects ten thousand traces
+would be a gigabyte. Bounded three times: traces and bytes (the least recently extended trace goes first), spans per trace.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from mesh.sandbox.otlp_messages import STATUS_ERROR
+from mesh.sandbox.otlp_messages import STATUS_ERROR, Resource, Span
 
 MAX_TRACES = 10_000
 MAX_SPANS_PER_TRACE = 2_000
+MAX_BYTES = 128 << 20
+# What a span costs in memory beside its own bytes: its tuple, numbers and dictionary entry, roughly.
+_SPAN_OVERHEAD = 400
 
+_TRACE_ID = re.compile("[0-9a-fA-F]{1,32}")
 _KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 
 
-class BadSpan(ValueError):
-    """A span that cannot be kept: its trace or span id has the wrong length (OTLP, `Span`)."""
+class StoredSpan(NamedTuple):
+    """What searches look at, and the rest as bytes. Times in microseconds since the epoch, as Jaeger has them.
 
+    raw: the OTLP span; resource: the OTLP resource of its service, shared by its spans.
+    """
 
-@dataclass(frozen=True, slots=True)
-class StoredSpan:
-    """Ids in hex; times in microseconds since the epoch, as Jaeger has them."""
-
-    trace_id: str
-    span_id: str
-    parent_id: str
     service: str
     name: str
     start_us: int
     duration_us: int
-    tags: tuple[Mapping[str, Any], ...]
-    logs: tuple[Mapping[str, Any], ...]
-    process_tags: tuple[Mapping[str, Any], ...]
+    raw: bytes
+    resource: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,15 @@ class TraceQuery:
 class TraceStore:
     """Concurrency: one thread (the collector's event loop)."""
 
-    def __init__(self, max_traces: int = MAX_TRACES, max_spans: int = MAX_SPANS_PER_TRACE) -> None:
+    def __init__(
+        self, max_traces: int = MAX_TRACES, max_spans: int = MAX_SPANS_PER_TRACE, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._max_traces = max_traces
         self._max_spans = max_spans
-        self._traces: OrderedDict[str, dict[str, StoredSpan]] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._traces: OrderedDict[bytes, dict[bytes, StoredSpan]] = OrderedDict()
+        self._resources: dict[bytes, bytes] = {}
+        self.bytes = 0
         self.spans_received = 0
         self.spans_rejected = 0
         self.traces_evicted = 0
@@ -71,34 +76,42 @@ class TraceStore:
         rejected = 0
         for group in request.resource_spans:
             service = "unknown_service"
-            resource = []
             for attribute in group.resource.attributes:
                 if attribute.key == "service.name":
                     service = attribute.value.string_value or service
-                else:
-                    resource.append(_tag(attribute))
+            resource = self._shared(group.resource.SerializeToString(deterministic=True))
             for scope in group.scope_spans:
                 for span in scope.spans:
                     self.spans_received += 1
-                    try:
-                        rejected += not self._keep(_stored(span, service, tuple(resource)))
-                    except BadSpan:
-                        rejected += 1
+                    rejected += not self._keep(span, service, resource)
         self.spans_rejected += rejected
         return rejected
 
-    def _keep(self, span: StoredSpan) -> bool:
-        spans = self._traces.get(span.trace_id)
-        if spans is None:
-            spans = self._traces[span.trace_id] = {}
-            while len(self._traces) > self._max_traces:
-                self._traces.popitem(last=False)
-                self.traces_evicted += 1
-        elif len(spans) >= self._max_spans and span.span_id not in spans:
+    def _shared(self, resource: bytes) -> bytes:
+        # A few per proxy; should somebody send ever new ones, sharing starts again.
+        if len(self._resources) > 10_000:
+            self._resources.clear()
+        return self._resources.setdefault(resource, resource)
+
+    def _keep(self, span: Any, service: str, resource: bytes) -> bool:
+        trace_id, span_id = bytes(span.trace_id), bytes(span.span_id)
+        # OTLP, `Span`: ids have 16 and 8 bytes, and all zero is invalid.
+        if len(trace_id) != 16 or len(span_id) != 8 or not any(trace_id) or not any(span_id):
+            return False
+        spans = self._traces.setdefault(trace_id, {})
+        known = spans.get(span_id)
+        if known is None and len(spans) >= self._max_spans:
             return False
         # An exporter that repeats a batch sends the same spans again: they replace themselves.
-        spans[span.span_id] = span
-        self._traces.move_to_end(span.trace_id)
+        start = span.start_time_unix_nano // 1000
+        duration = max(0, span.end_time_unix_nano // 1000 - start)
+        kept = spans[span_id] = StoredSpan(service, span.name, start, duration, span.SerializeToString(), resource)
+        self.bytes += _cost(kept) - (_cost(known) if known is not None else 0)
+        self._traces.move_to_end(trace_id)
+        while len(self._traces) > self._max_traces or (self.bytes > self._max_bytes and len(self._traces) > 1):
+            _, evicted = self._traces.popitem(last=False)
+            self.bytes -= sum(_cost(item) for item in evicted.values())
+            self.traces_evicted += 1
         return True
 
     def services(self) -> list[str]:
@@ -109,7 +122,9 @@ class TraceStore:
 
     def trace(self, trace_id: str) -> dict[str, Any] | None:
         """One trace in Jaeger's shape; None when it is not kept. A short (64-bit) id is padded."""
-        spans = self._traces.get(trace_id.lower().rjust(32, "0"))
+        if not _TRACE_ID.fullmatch(trace_id):
+            return None
+        spans = self._traces.get(bytes.fromhex(trace_id.rjust(32, "0")))
         return _jaeger(spans.values()) if spans else None
 
     def search(self, query: TraceQuery) -> list[dict[str, Any]]:
@@ -128,8 +143,13 @@ def _matches(span: StoredSpan, query: TraceQuery) -> bool:
         and query.operation in ("", span.name)
         and query.start_us <= span.start_us <= query.end_us
         and query.min_duration_us <= span.duration_us <= query.max_duration_us
-        and all(any(tag["key"] == key and _tag_text(tag) == value for tag in span.tags) for key, value in query.tags)
+        and (not query.tags or _has_tags(span, query.tags))
     )
+
+
+def _has_tags(span: StoredSpan, wanted: tuple[tuple[str, str], ...]) -> bool:
+    tags = _tags(Span.FromString(span.raw))
+    return all(any(tag["key"] == key and _tag_text(tag) == value for tag in tags) for key, value in wanted)
 
 
 def _tag_text(tag: Mapping[str, Any]) -> str:
@@ -137,9 +157,11 @@ def _tag_text(tag: Mapping[str, Any]) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _stored(span: Any, service: str, resource: tuple[Mapping[str, Any], ...]) -> StoredSpan:
-    if len(span.trace_id) != 16 or len(span.span_id) != 8 or not any(span.trace_id) or not any(span.span_id):
-        raise BadSpan("ids must have 16 and 8 bytes that are not all zero")
+def _cost(span: StoredSpan) -> int:
+    return len(span.raw) + _SPAN_OVERHEAD
+
+
+def _tags(span: Any) -> list[dict[str, Any]]:
     tags = [_tag(attribute) for attribute in span.attributes]
     if kind := _KINDS.get(span.kind):
         tags.append({"key": "span.kind", "type": "string", "value": kind})
@@ -150,23 +172,15 @@ def _stored(span: Any, service: str, resource: tuple[Mapping[str, Any], ...]) ->
             tags.append({"key": "otel.status_description", "type": "string", "value": span.status.message})
     if span.trace_state:
         tags.append({"key": "w3c.tracestate", "type": "string", "value": span.trace_state})
+    return tags
+
+
+def _logs(span: Any) -> list[dict[str, Any]]:
     logs = []
     for event in span.events:
         fields = [{"key": "event", "type": "string", "value": event.name}, *(_tag(a) for a in event.attributes)]
         logs.append({"timestamp": event.time_unix_nano // 1000, "fields": fields})
-    start = span.start_time_unix_nano // 1000
-    return StoredSpan(
-        trace_id=span.trace_id.hex(),
-        span_id=span.span_id.hex(),
-        parent_id=span.parent_span_id.hex(),
-        service=service,
-        name=span.name,
-        start_us=start,
-        duration_us=max(0, span.end_time_unix_nano // 1000 - start),
-        tags=tuple(tags),
-        logs=tuple(logs),
-        process_tags=resource,
-    )
+    return logs
 
 
 def _tag(attribute: Any) -> dict[str, Any]:
@@ -196,29 +210,31 @@ def _value(value: Any) -> tuple[str, Any]:
 
 def _jaeger(spans: Iterable[StoredSpan]) -> dict[str, Any]:
     ordered = sorted(spans, key=lambda span: (span.start_us, -span.duration_us))
-    processes: dict[tuple[str, str], str] = {}
+    processes: dict[bytes, str] = {}
     described: dict[str, Any] = {}
     rows = []
-    for span in ordered:
-        key = (span.service, repr(span.process_tags))
-        if key not in processes:
-            processes[key] = f"p{len(processes) + 1}"
-            described[processes[key]] = {"serviceName": span.service, "tags": list(span.process_tags)}
-        references = []
-        if span.parent_id:
-            references.append({"refType": "CHILD_OF", "traceID": span.trace_id, "spanID": span.parent_id})
+    for kept in ordered:
+        if kept.resource not in processes:
+            name = processes[kept.resource] = f"p{len(processes) + 1}"
+            attributes = Resource.FromString(kept.resource).attributes
+            tags = [_tag(attribute) for attribute in attributes if attribute.key != "service.name"]
+            described[name] = {"serviceName": kept.service, "tags": tags}
+        span = Span.FromString(kept.raw)
+        trace_id, references = span.trace_id.hex(), []
+        if span.parent_span_id:
+            references.append({"refType": "CHILD_OF", "traceID": trace_id, "spanID": span.parent_span_id.hex()})
         rows.append(
             {
-                "traceID": span.trace_id,
-                "spanID": span.span_id,
-                "operationName": span.name,
+                "traceID": trace_id,
+                "spanID": span.span_id.hex(),
+                "operationName": kept.name,
                 "references": references,
-                "startTime": span.start_us,
-                "duration": span.duration_us,
-                "tags": list(span.tags),
-                "logs": list(span.logs),
-                "processID": processes[key],
+                "startTime": kept.start_us,
+                "duration": kept.duration_us,
+                "tags": _tags(span),
+                "logs": _logs(span),
+                "processID": processes[kept.resource],
                 "warnings": None,
             }
         )
-    return {"traceID": ordered[0].trace_id, "spans": rows, "processes": described, "warnings": None}
+    return {"traceID": rows[0]["traceID"], "spans": rows, "processes": described, "warnings": None}

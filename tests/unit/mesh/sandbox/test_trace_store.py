@@ -81,6 +81,39 @@ def test_a_trace_has_a_limited_number_of_spans() -> None:
     assert (rejected, store.spans_rejected, len(found["spans"])) == (2, 2, 3)
 
 
+def test_memory_is_bounded_too() -> None:
+    store = TraceStore(max_bytes=20_000)
+    for number in range(1, 101):
+        store.add(spans({"trace": f"{number:032x}", "tags": {"text": "x" * 600}}))
+    assert store.bytes <= 20_000
+    assert 10 <= len(store) <= 20 and store.traces_evicted == 100 - len(store)
+    assert store.trace(f"{100:x}") is not None
+
+
+def test_a_replaced_span_is_counted_once() -> None:
+    store = TraceStore()
+    store.add(spans({}))
+    before = store.bytes
+    store.add(spans({}))
+    assert store.bytes == before > 0
+
+
+@pytest.mark.parametrize("trace_id", ["", "xyz", "1" * 33])
+def test_what_is_no_id_is_not_found(trace_id: str) -> None:
+    assert TraceStore().trace(trace_id) is None
+
+
+def test_events_become_logs() -> None:
+    request = spans({})
+    event = request.resource_spans[0].scope_spans[0].spans[0].events.add()
+    event.name, event.time_unix_nano = "retry", 5_000_000
+    store = TraceStore()
+    store.add(request)
+    found = store.trace(T1)
+    assert found is not None
+    assert found["spans"][0]["logs"] == [{"timestamp": 5_000, "fields": [{"key": "event", "type": "string", "value": "retry"}]}]
+
+
 def test_a_repeated_batch_changes_nothing() -> None:
     store = TraceStore()
     for _ in range(2):
