@@ -34,6 +34,7 @@ class Keeper:
         self._certs: Certs | None = None
         self._configuration: Json | None = None
         self._acting = asyncio.Lock()
+        self._unmended = asyncio.Event()
         self.started = asyncio.Event()
 
     async def run(self) -> None:
@@ -41,6 +42,7 @@ class Keeper:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_secret())
             group.create_task(self._follow_configuration())
+            group.create_task(self._mend_again())
             group.create_task(self._renew())
 
     async def _follow_secret(self) -> None:
@@ -132,11 +134,24 @@ class Keeper:
         try:
             patched = await self._cluster.request("PATCH", f"{_WEBHOOKS}/{WEBHOOK}", operations, "application/json-patch+json")
         except ApiFailed as exc:
-            # The watch brings the newer object, and we try again with that.
-            _log.warning("caBundle of %s not patched: %s", WEBHOOK, exc)
+            _log.warning("caBundle of %s not patched: %s; next try in %.0f s", WEBHOOK, exc, _PAUSE)
+            self._unmended.set()
             return
         self._configuration = patched
         _log.info("caBundle of %d webhooks of %s patched", len(operations) // 2, WEBHOOK)
+
+    async def _mend_again(self) -> None:
+        """Repeat what failed, with the object as it is by then: the watch may have no reason to tell it again."""
+        while True:
+            await self._unmended.wait()
+            await asyncio.sleep(_PAUSE)
+            try:
+                self._configuration = await self._cluster.find(f"{_WEBHOOKS}/{WEBHOOK}")
+            except ApiFailed as exc:
+                _log.warning("%s not read: %s; next try in %.0f s", WEBHOOK, exc, _PAUSE)
+                continue
+            self._unmended.clear()
+            await self._mend()
 
     async def _renew(self) -> None:
         """Look at the Secret whenever a step is due; at least every hour, should the clock have been set."""

@@ -130,3 +130,17 @@ def test_secret_that_cannot_be_stored_is_tried_again(tmp_path: Path, monkeypatch
         assert story.api.calls.count(("POST", SECRETS)) == 2
 
     with_keeper(tmp_path, tell)
+
+
+def test_patch_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_PAUSE", 0.01)
+
+    async def tell(story: Story) -> None:
+        await story.keeper.started.wait()
+        path = f"{HOOKS}/{WEBHOOK}"
+        story.api.fail |= {("PATCH", path): 500, ("GET", path): 503}
+        await story.api.put(HOOKS, hook(""))
+        await story.api.until(lambda _: story.bundles() == [story.used[0].bundle])
+        assert (story.api.calls.count(("PATCH", path)), story.api.calls.count(("GET", path))) == (2, 2)
+
+    with_keeper(tmp_path, tell)

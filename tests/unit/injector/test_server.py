@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import datetime as dt
 import json
 import socket
 import ssl
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from injector import certs
 from injector.keeper import SECRET
 from injector.server import Injector
 from tests.support.injector_api import FakeApi
@@ -37,6 +39,18 @@ class Story:
         bundle = base64.b64decode(self.api.objects[SECRETS][SECRET]["data"]["ca.crt"]).decode()
         context = ssl.create_default_context(cadata=bundle)
         return httpx.AsyncClient(verify=context, base_url=f"https://127.0.0.1:{self.port}", headers={"host": NAME})
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"triomesh-injector{suffix}" for suffix in (".triomesh-system.svc", "", ".triomesh-system", ".triomesh-system.svc.cluster.local"))
+
+    async def answers(self, client: httpx.AsyncClient) -> bool:
+        try:
+            return (await self.send(client, "GET", "/healthz")).status_code == 200
+        except httpx.ConnectError:  # not the certificate that this client trusts
+            return False
+
+    def connections(self, client: httpx.AsyncClient) -> list[object]:
+        return list(client._transport._pool.connections)  # type: ignore[attr-defined]
 
     async def send(self, client: httpx.AsyncClient, method: str, path: str, content: bytes = b"") -> httpx.Response:
         return await client.request(method, path, content=content, extensions={"sni_hostname": NAME})
@@ -125,12 +139,13 @@ def test_new_certificate_serves_new_handshakes_and_keeps_old_connections(tmp_pat
     async def tell(story: Story) -> None:
         async with story.client() as old:
             await story.ready(old)
-            before = story.api.objects[SECRETS][SECRET]["data"]["tls.crt"]
-            await story.api.put(SECRETS, {"metadata": {"name": SECRET}, "data": {}})
-            await story.api.until(lambda a: a.objects[SECRETS][SECRET]["data"].get("tls.crt"))
-            assert (await story.send(old, "GET", "/healthz")).status_code == 200
-            async with story.client() as new:
+            other = certs.create(story.names(), dt.datetime.now(dt.UTC))
+            await story.api.put(SECRETS, {"metadata": {"name": SECRET}, "data": certs.to_secret_data(other)})
+            async with story.client() as new:  # trusts the new CA alone
+                while not await story.answers(new):
+                    pass
                 assert (await story.send(new, "GET", "/healthz")).status_code == 200
-            assert before
+            assert (await story.send(old, "GET", "/healthz")).status_code == 200
+            assert len(story.connections(old)) == 1, "the connection that was open stayed open"
 
     with_injector(tmp_path, tell)
