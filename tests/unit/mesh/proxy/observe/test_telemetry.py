@@ -1,17 +1,26 @@
 import json
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from mesh.model.listener import AccessLog, Direction, HttpManager, TcpProxy, Tracing
 from mesh.model.route import WeightedCluster
+from mesh.proxy.local_http import Answer, Handler, Request, fetch, serve
 from mesh.proxy.match import CompileError
 from mesh.proxy.observe.access_log import default_log
 from mesh.proxy.observe.record import Connection, TcpRecord
 from mesh.proxy.observe.telemetry import Telemetry, TelemetrySettings
+from mesh.proxy.pipeline import Proxy
+from mesh.sandbox.trace_store import TraceQuery
+from tests.support import proxy as proxies
 from tests.support.observe import REVIEWS, REVIEWS_V1, head, host, record
+from tests.support.observe_spans import calling_on, chain, span_receiver
 
 METADATA = {"WORKLOAD_NAME": "me", "NAMESPACE": "ns", "LABELS": {"app": "me", "version": "v1"}}
 GOLDEN = Path(__file__).parents[4] / "golden" / "metrics.txt"
@@ -106,3 +115,62 @@ def test_sampled_requests_are_exported() -> None:
 def test_a_bad_format_is_refused_when_the_listener_is_made() -> None:
     with pytest.raises(CompileError, match="unknown command operator"):
         telemetry().http(HttpManager("h", access_logs=(AccessLog("-", text="%X%"),)), Direction.OUTBOUND)
+
+
+W3C = (b"traceparent", b"tracestate")
+B3 = (b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled", b"x-b3-flags")
+
+
+@asynccontextmanager
+async def app(handler: Handler) -> AsyncIterator[int]:
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(serve, await trio.open_tcp_listeners(0, host="127.0.0.1"), handler))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def proxy(name: str, direction: Direction, to: int, otlp: int, share: float) -> AsyncIterator[Proxy]:
+    metadata = {"WORKLOAD_NAME": name, "NAMESPACE": "default", "LABELS": {"app": name}}
+    found = Proxy(Telemetry(f"sidecar~1~{name}~default", metadata, TelemetrySettings(otlp=f"127.0.0.1:{otlp}"), "t"))
+    manager = proxies.manager(proxies.routes(proxies.forward("c")), tracing=Tracing(share))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(found.run)
+        assert found.apply(proxies.snapshot(proxies.listener(manager, direction), proxies.cluster("c", to))) == {}
+        yield found
+        nursery.cancel_scope.cancel()
+    await trio.to_thread.run_sync(found.telemetry.close)
+
+
+@pytest.mark.parametrize("forwards", [W3C, B3, W3C + B3], ids=["w3c", "b3", "both"])
+async def test_every_hop_of_a_request_joins_one_trace(forwards: tuple[bytes, ...]) -> None:
+    """gateway -> productpage's sidecar -> app -> productpage's sidecar -> reviews' sidecar -> app. Only the gateway draws."""
+
+    async def leaf(request: Request) -> Answer:
+        return Answer(200, b"stars")
+
+    with span_receiver() as (store, otlp):
+        outbound: list[Proxy] = []
+        page = calling_on(lambda: proxies.port_of(outbound[0]), "reviews:9080", "/reviews/0", (b"x-request-id", *forwards))
+        async with (
+            app(leaf) as reviews,
+            proxy("reviews", Direction.INBOUND, reviews, otlp, 0.0) as last,
+            proxy("productpage", Direction.OUTBOUND, proxies.port_of(last), otlp, 0.0) as calling,
+            app(page) as productpage,
+            proxy("productpage", Direction.INBOUND, productpage, otlp, 0.0) as called,
+            proxy("gateway", Direction.OUTBOUND, proxies.port_of(called), otlp, 100.0) as gateway,
+        ):
+            outbound.append(calling)
+            async with proxies.client(gateway) as stream:
+                assert (await fetch(stream, "bookinfo", "/productpage")).body == b"stars"
+    traces = store.search(TraceQuery())
+    assert [chain(trace) for trace in traces] == [
+        [
+            ("gateway.default", "client"),
+            ("productpage.default", "server"),
+            ("productpage.default", "client"),
+            ("reviews.default", "server"),
+        ]
+    ]
+    ids = {tag["value"] for span in traces[0]["spans"] for tag in span["tags"] if tag["key"] == "guid:x-request-id"}
+    assert len(ids) == 1
