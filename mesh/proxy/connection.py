@@ -172,8 +172,8 @@ class _Accepted:
                         return data
                     continue
                 if idle is None and seconds:
-                    # shutdown() makes the waiting recv see the end: no cancel scope is needed for this one wait.
-                    idle = self._proxy.deadlines.new(lambda: self._channel.socket.shutdown(socket.SHUT_RD))
+                    # No cancel scope is needed for this one wait.
+                    idle = self._proxy.deadlines.new(self._channel.end_recv)
                     idle.arm(self._proxy.deadlines.now() + seconds)
                 await self._channel.wait(READ)
         finally:

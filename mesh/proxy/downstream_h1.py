@@ -332,6 +332,8 @@ class Downstream:
         """The exchange is over: count, trace and log it, once."""
         self.record = None
         self.has_started = False
+        self.timeout.lift()
+        self.overall.lift()
         self.terminal.observer.end(record, self.proxy.deadlines.now())
 
     def _note_gone(self, why: str) -> None:

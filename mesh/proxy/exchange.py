@@ -326,8 +326,6 @@ class Forwarding:
             self._cluster.breaker.end_request()
             if self._is_retrying:
                 self._cluster.breaker.end_retry()
-            self._down.timeout.lift()
-            self._down.overall.lift()
 
     def _pick(self) -> Host | None:
         key = self._hash_key

@@ -11,7 +11,6 @@ from typing import Final
 from mesh.model.failure import Failure, Flag, Side
 from mesh.proxy.reply import LocalReply, reply_to
 
-NO_ROUTE: Final = Failure(Flag.NO_ROUTE, Side.LOCAL, 404, "route_not_found")
 NO_CLUSTER: Final = Failure(Flag.NO_CLUSTER, Side.LOCAL, 503, "cluster_not_found", True)
 NO_HEALTHY_UPSTREAM: Final = Failure(Flag.NO_HEALTHY_UPSTREAM, Side.REMOTE, 503, "no_healthy_upstream", True)
 CONNECT_FAILED: Final = Failure(

@@ -21,6 +21,7 @@ from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.drain import Drain
 from mesh.proxy.intercept import Listeners
 from mesh.proxy.mirror import Mirrors
+from mesh.proxy.observe.metrics import Family, Kind, Metric, Sample
 from mesh.proxy.observe.telemetry import Telemetry
 from mesh.proxy.poller import Poller
 from mesh.proxy.resolve import keep_resolved
@@ -57,6 +58,7 @@ class Proxy:
         self.mirrors = Mirrors(self)
         self.downstreams: set[Downstream] = set()
         self._upstreams: trio.Nursery | None = None
+        telemetry.registry.add_collector(self._families)
         self._resolvers: dict[ClusterRuntime, trio.CancelScope] = {}
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -91,6 +93,29 @@ class Proxy:
         problems = dict(self.current.problems)
         problems.update(self.listeners.update(self.current.listeners))
         return problems
+
+    def _families(self, now: float) -> list[Family]:
+        """The data plane's own counters, for the metrics."""
+        mirrors = self.mirrors
+        counters = (
+            ("protocol_errors", "Requests that were malformed.", self.protocol_errors),
+            ("no_filter_chain", "Connections that no filter chain wanted.", self.no_filter_chain),
+            ("loops", "Connections to the capture ports themselves.", self.loops),
+            ("crashes", "Connections that ended in an exception.", self.crashes),
+            ("mirrors_sent", "Copies of requests that were answered.", mirrors.sent),
+            ("mirrors_skipped", "Copies not made: too large, or too many under way.", mirrors.skipped),
+            ("mirrors_failed", "Copies that could not be delivered.", mirrors.failed),
+        )
+        families = [
+            Family(Metric(f"triomesh_proxy_{name}_total", text, Kind.COUNTER), [Sample("", "", value)])
+            for name, text, value in counters
+        ]
+        open_now = [
+            Sample("", 'direction="inbound"', self.drain.inbound),
+            Sample("", 'direction="outbound"', self.drain.outbound),
+        ]
+        metric = Metric("triomesh_proxy_connections", "Downstream connections that are open.", Kind.GAUGE)
+        return [*families, Family(metric, open_now)]
 
     def close_idle_inbound(self) -> None:
         """For the end of a drain: keep-alive connections of others that carry no request now."""

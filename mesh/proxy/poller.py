@@ -35,6 +35,7 @@ _IN = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _OUT = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _HUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _SPINS = 8
+_ROUNDS = 8
 _BATCH = 256
 _STALE_SECONDS = 0.005
 
@@ -43,6 +44,8 @@ class Parker:
     """Where one task sleeps until a channel of its, or another task, wakes it. One task at a time."""
 
     __slots__ = ("_task",)
+    wakes = 0
+    """Tasks ever woken, by any parker: how the poller knows that trio has something to run."""
 
     def __init__(self) -> None:
         self._task: Task | None = None
@@ -57,6 +60,7 @@ class Parker:
         task = self._task
         if task is not None:
             self._task = None
+            Parker.wakes += 1
             reschedule(task)
 
     def _abort(self, _raise_cancel: Any) -> Abort:
@@ -146,6 +150,13 @@ class Channel:
         except OSError:
             pass  # ENOTCONN: the peer reset it before we said goodbye
 
+    def end_recv(self) -> None:
+        """Make a waiting recv see the end of the stream."""
+        try:
+            self._sock.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass  # ENOTCONN: it sees the end anyway
+
     def close(self) -> None:
         """Idempotent. The kernel takes the descriptor out of the epoll set by itself."""
         if self.fd >= 0:
@@ -190,9 +201,14 @@ class Poller:
         descriptor = self._epoll.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
-            # While there is work, polling again after the woken tasks ran is cheaper than trio's arming of the set.
+            # While there is work, polling again is cheaper than trio's arming of the set, and than its round through
+            # the run loop, which is due when a task was woken, and now and then for everybody else's sake.
             for _ in range(_SPINS):
-                if not self._dispatch():
+                wakes = Parker.wakes
+                rounds = 0
+                while (found := self._dispatch()) and Parker.wakes == wakes and rounds < _ROUNDS:
+                    rounds += 1
+                if not found:
                     break
                 await trio.lowlevel.cancel_shielded_checkpoint()
 

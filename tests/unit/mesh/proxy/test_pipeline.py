@@ -57,3 +57,11 @@ async def test_a_terminal_for_a_relayed_connection_keeps_the_direction() -> None
         http = runtime.terminal(runtime.model.chains[0])
         opaque = proxy.opaque(TcpProxy("t", (WeightedCluster("a"),)), http)  # type: ignore[arg-type]
         assert opaque.is_outbound and not opaque.is_inbound
+
+
+async def test_its_counters_are_metrics() -> None:
+    async with running(CONFIG) as proxy:
+        proxy.loops = 3
+        text = proxy.telemetry.expose(0.0)
+        assert b"triomesh_proxy_loops_total 3\n" in text
+        assert b'triomesh_proxy_connections{direction="outbound"} 0\n' in text

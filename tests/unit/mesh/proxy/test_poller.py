@@ -115,5 +115,20 @@ async def test_a_cancelled_wait_leaves_the_channel_usable() -> None:
             channel.interest = WRITE
 
 
+async def test_a_recv_can_be_ended_from_outside() -> None:
+    async with pair() as (_, channel, theirs):
+        async with trio.open_nursery() as nursery:
+
+            async def receive() -> None:
+                assert await channel.recv(10) == b""
+
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            channel.end_recv()
+        theirs.close()
+        channel.end_recv()
+        channel.shutdown_send()
+
+
 def test_the_descriptor_limit_is_the_hard_one() -> None:
     assert raise_descriptor_limit() >= 1024
