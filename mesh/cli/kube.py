@@ -56,7 +56,7 @@ class Kube:
     def __init__(self, kubeconfig: str | None = None) -> None:
         try:
             # load_config() would fall back to in-cluster files with a warning on the root logger; say it in our words instead.
-            if kubeconfig or os.environ.get("KUBECONFIG") or os.path.exists(os.path.expanduser(config.KUBE_CONFIG_DEFAULT_LOCATION)):
+            if kubeconfig or os.environ.get("KUBECONFIG") or os.path.exists(os.path.expanduser("~/.kube/config")):
                 config.load_kube_config(config_file=kubeconfig)
             else:
                 config.load_incluster_config()

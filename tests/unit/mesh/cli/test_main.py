@@ -1,0 +1,36 @@
+"""Exit codes of the command line."""
+
+import pytest
+
+from mesh.cli.main import run
+
+
+def test_help_is_complete_enough_to_need_no_docs(capsys):
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    for verb in ("demo", "sandbox", "inject", "routes", "traffic", "traces", "proxy-status", "proxy-config", "version"):
+        assert verb in out
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["routes", "--nonsense"], ["version", "-o", "xml"], ["proxy-config", "clusters"]])
+def test_wrong_usage_is_2(arguments, capsys):
+    assert run(arguments) == 2
+    assert capsys.readouterr().err
+
+
+def test_no_server_is_3(tmp_path, capsys):
+    assert run(["routes", "--kubeconfig", str(tmp_path / "none")]) == 3
+    assert "no usable kubeconfig" in capsys.readouterr().err
+
+
+def test_a_sandbox_that_is_absent_is_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TRIOMESH_STATE", str(tmp_path))
+    assert run(["sandbox", "status", "--name", "nobody"]) == 1
+    assert "absent" in capsys.readouterr().out
+    assert run(["sandbox", "env", "--name", "nobody"]) == 1
+    assert "meshctl sandbox up" in capsys.readouterr().err
+
+
+def test_a_bad_sandbox_name_is_named(capsys):
+    assert run(["sandbox", "status", "--name", "Not_A_Name"]) == 3
+    assert "Not_A_Name" in capsys.readouterr().err

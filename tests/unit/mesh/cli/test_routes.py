@@ -1,0 +1,45 @@
+"""Configured and measured shares side by side."""
+
+from mesh.cli.routes import PLAIN, rows_of
+
+REVIEWS = "reviews.default.svc.cluster.local:9080"
+V1, V2 = (f"outbound|9080|{version}|reviews.default.svc.cluster.local" for version in ("v1", "v2"))
+ORIGIN = {"kind": "VirtualService", "namespace": "default", "name": "reviews", "rule": "http[0]"}
+DUMP = {
+    "configs": [
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
+            "dynamic_route_configs": [
+                {
+                    "route_config": {
+                        "name": "9080",
+                        "virtual_hosts": [
+                            {
+                                "name": REVIEWS,
+                                "routes": [
+                                    {
+                                        "match": {"prefix": "/"},
+                                        "route": {"weighted_clusters": {"clusters": [{"name": V1, "weight": 90}, {"name": V2, "weight": 10}]}},
+                                        "metadata": {"filter_metadata": {"triomesh.io": ORIGIN}},
+                                    }
+                                ],
+                            },
+                            {"name": "details", "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "d"}}]},
+                        ],
+                    }
+                }
+            ],
+        }
+    ]
+}
+
+
+def test_measured_shares_stand_beside_the_configured_ones():
+    measured = {(REVIEWS, "VirtualService/default/reviews http[0]"): {V1: 880.0, V2: 120.0}}
+    rows = [(row["target"], row["configured"], row["measured"], row["requests"]) for row in rows_of(DUMP, measured)][:2]
+    assert rows == [("reviews.default.svc.cluster.local:9080 (v1)", 90.0, 88.0, 880), ("reviews.default.svc.cluster.local:9080 (v2)", 10.0, 12.0, 120)]
+
+
+def test_a_route_that_no_object_made_says_so_and_has_no_measure_without_traffic():
+    row = list(rows_of(DUMP, {}))[-1]
+    assert (row["origin"], row["measured"]) == (PLAIN, None)
