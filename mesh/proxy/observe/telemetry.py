@@ -79,8 +79,13 @@ class Telemetry:
         tracing = manager.tracing or self._settings.default_tracing
         sampler = spans = None
         if tracing is not None:
-            percent = min(tracing.random_sampling_percent, tracing.overall_sampling_percent)
-            sampler = Sampler(percent / 100.0, random.random, random.getrandbits)
+            sampler = Sampler(
+                tracing.random_sampling_percent / 100.0,
+                random.random,
+                random.getrandbits,
+                tracing.client_sampling_percent / 100.0,
+                tracing.overall_sampling_percent / 100.0,
+            )
             spans = SpanFactory(tracing, direction, self._node_id, self.local, self._metadata)
         return HttpObserver(
             manager,

@@ -129,15 +129,33 @@ def wish(head: Head) -> bool | None:
 class Sampler:
     """Decides and makes ids. The incoming decision is honoured; without one `share` of the traces is sampled.
 
-    Args: share: 0..1. random_bits: `random.getrandbits`; rng: uniform in [0, 1).
+    Args: share, client_share, overall_share: 0..1; of all requests, of those with `x-client-trace-id`, and of what these
+        and `wish` chose (Envoy `random_sampling`, `client_sampling`, `overall_sampling`).
+        rng: uniform in [0, 1). random_bits: `random.getrandbits`.
     """
 
-    __slots__ = ("_random_bits", "_rng", "_share")
+    __slots__ = ("_client_share", "_overall_share", "_random_bits", "_rng", "_share")
 
-    def __init__(self, share: float, rng: Callable[[], float], random_bits: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        share: float,
+        rng: Callable[[], float],
+        random_bits: Callable[[int], int],
+        client_share: float = 1.0,
+        overall_share: float = 1.0,
+    ) -> None:
         self._share = share
+        self._client_share = client_share
+        self._overall_share = overall_share
         self._rng = rng
         self._random_bits = random_bits
+
+    def _draw(self, head: Head) -> bool:
+        wanted = wish(head)
+        if wanted is None:
+            is_clients = head.get(b"x-client-trace-id") is not None and self._rng() < self._client_share
+            wanted = is_clients or self._rng() < self._share
+        return wanted and (self._overall_share >= 1.0 or self._rng() < self._overall_share)
 
     def begin(self, head: Head) -> TraceContext:
         """This hop's context.
@@ -146,8 +164,7 @@ class Sampler:
         """
         incoming = extract(head)
         if incoming is None:
-            wanted = wish(head)
-            is_sampled = wanted if wanted is not None else self._rng() < self._share
+            is_sampled = self._draw(head)
             # One draw for both ids; neither may be zero (W3C 3.2.2.3, 3.2.2.4).
             digits = b"%048x" % (self._random_bits(192) | _NOT_ZERO)
             trace_id, span_id = digits[:32], digits[32:]
@@ -155,7 +172,7 @@ class Sampler:
         trace_id, parent_id, sampled, is_debug = incoming
         if sampled is False:
             return TraceContext(trace_id, parent_id, parent_id, False)
-        is_sampled = sampled is True or wish(head) is True or self._rng() < self._share
+        is_sampled = sampled is True or self._draw(head)
         span_id = b"%016x" % (self._random_bits(64) | 1)
         lines = trace_lines(trace_id, span_id, parent_id, is_sampled, is_debug)
         return TraceContext(trace_id, span_id, parent_id, is_sampled, lines, is_debug)

@@ -110,3 +110,20 @@ def test_sampling_converges() -> None:
     sampler, request = Sampler(0.01, rng.random, rng.getrandbits), head()
     share = sum(sampler.begin(request).is_sampled for _ in range(100_000)) / 100_000
     assert abs(share - 0.01) < 0.003
+
+
+def decided(sampler: Sampler, **headers: str) -> bool:
+    return sampler.begin(head("GET", "/", "h", **headers)).is_sampled
+
+
+def test_clients_may_ask_by_their_trace_id() -> None:
+    always = Sampler(0.0, lambda: 0.5, lambda _: 1)
+    half = Sampler(0.0, lambda: 0.5, lambda _: 1, client_share=0.5)
+    assert decided(always, x_client_trace_id="a") and not decided(always)
+    assert not decided(half, x_client_trace_id="a")
+
+
+def test_the_overall_share_cuts_what_we_chose_but_not_what_the_caller_did() -> None:
+    sampler = Sampler(1.0, lambda: 0.5, lambda _: 1, overall_share=0.5)
+    assert not decided(sampler) and not decided(sampler, x_envoy_force_trace="1")
+    assert decided(sampler, traceparent=f"00-{T}-{S}-01")
