@@ -50,6 +50,18 @@ class VirtualService:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalityLb:
+    """distribute: (from, ((to, weight), …)), places as `region/zone/sub-zone`, `*` for the rest. failover: (from, to) regions."""
+
+    is_enabled: bool = True
+    distribute: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    failover: tuple[tuple[str, str], ...] = ()
+
+
+DEFAULT_LOCALITY = LocalityLb()
+
+
+@dataclass(frozen=True, slots=True)
 class LoadBalancer:
     """policy CLUSTER_PROVIDED = Istio's PASSTHROUGH (the address that the client dialled)."""
 
@@ -58,6 +70,7 @@ class LoadBalancer:
     ring_min_size: int = 1024
     maglev_table_size: int = 65537
     slow_start_seconds: float = 0.0
+    locality: LocalityLb = DEFAULT_LOCALITY
 
 
 @dataclass(frozen=True, slots=True)

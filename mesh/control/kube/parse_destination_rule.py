@@ -91,9 +91,38 @@ def _balancer(item: Fields | None) -> istio.LoadBalancer | None:
         slow_start = warmup.seconds("duration") or slow_start
         warmup.close()
     hashing = item.object("consistentHash")
+    places = item.object("localityLbSetting")
+    locality = item.reader.attempt(lambda: _locality(places)) if places is not None else None
     item.close()
-    balancer = istio.LoadBalancer(policy=simple, slow_start_seconds=slow_start)
+    balancer = istio.LoadBalancer(
+        policy=simple, slow_start_seconds=slow_start, locality=locality or istio.DEFAULT_LOCALITY
+    )
     return balancer if hashing is None else _consistent_hash(hashing, balancer)
+
+
+def _locality(item: Fields) -> istio.LocalityLb:
+    enabled = item.boolean("enabled", default=True)
+    distribute = []
+    for entry in item.objects("distribute"):
+        shares = entry.raw("to") or {}
+        if not isinstance(shares, Mapping) or not all(_is_share(weight) for weight in shares.values()):
+            raise FieldError(entry.at("to"), "must be an object of weights within 1..100")
+        if sum(shares.values()) != 100:
+            raise FieldError(entry.at("to"), f"must sum to 100, is {sum(shares.values())}")
+        distribute.append((entry.required_text("from"), tuple(sorted(shares.items()))))
+        entry.close()
+    failover = []
+    for entry in item.objects("failover"):
+        failover.append((entry.required_text("from"), entry.required_text("to")))
+        entry.close()
+    if distribute and failover:
+        raise FieldError(item.path, "has distribute and failover; at most one is allowed")
+    item.close()
+    return istio.LocalityLb(enabled, tuple(distribute), tuple(failover))
+
+
+def _is_share(weight: Any) -> bool:
+    return isinstance(weight, int) and not isinstance(weight, bool) and 1 <= weight <= 100
 
 
 def _consistent_hash(item: Fields, base: istio.LoadBalancer) -> istio.LoadBalancer:

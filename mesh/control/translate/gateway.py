@@ -15,7 +15,7 @@ from mesh.control.translate.graph import Graph
 from mesh.control.translate.l4 import gateway_l4, hosts_within, weighted
 from mesh.control.translate.outbound import view_of
 from mesh.control.translate.registry import selects
-from mesh.control.translate.sidecar import shared_clusters, shared_endpoints
+from mesh.control.translate.sidecar import nearby_endpoints, shared_clusters
 from mesh.model.addr import Address
 from mesh.model.listener import ChainMatch, Direction, FilterChain, Listener, ListenerFilter
 from mesh.model.node import Node
@@ -48,7 +48,7 @@ def gateway(graph: Graph, node: Node) -> Snapshot:
     clusters = {BLACK_HOLE: graph.fixed[BLACK_HOLE], **shared_clusters(graph, view)}
     if otlp is not None:
         clusters[otlp.name] = otlp
-    return Snapshot(clusters, shared_endpoints(graph, view), found.listeners, found.routes, found.secrets)
+    return Snapshot(clusters, nearby_endpoints(graph, node, view), found.listeners, found.routes, found.secrets)
 
 
 @dataclass(frozen=True, slots=True)

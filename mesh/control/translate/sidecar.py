@@ -16,6 +16,7 @@ from mesh.control.translate.filters import (
 )
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.inbound import inbound
+from mesh.control.translate.localities import as_seen_from, locality_of
 from mesh.control.translate.outbound import AddressPlan, Outbound, View, WildcardPlan, outbound, view_of
 from mesh.model.addr import Address
 from mesh.model.cluster import Cluster, Discovery
@@ -40,7 +41,7 @@ def sidecar(graph: Graph, node: Node) -> Snapshot:
     inbound_listener, inbound_clusters = inbound(graph, node, seen)
     listeners[inbound_listener.name] = inbound_listener
     clusters.update(inbound_clusters)
-    return Snapshot(clusters, shared_endpoints(graph, view), listeners, shared.routes)
+    return Snapshot(clusters, nearby_endpoints(graph, node, view), listeners, shared.routes)
 
 
 def shared_outbound(graph: Graph, view: View) -> Outbound:
@@ -83,6 +84,13 @@ def shared_endpoints(graph: Graph, view: View) -> dict[str, LoadAssignment]:
         for name, cluster in clusters.items()
         if cluster.discovery is Discovery.EDS
     }
+
+
+def nearby_endpoints(graph: Graph, node: Node, view: View) -> dict[str, LoadAssignment]:
+    """`shared_endpoints` as this node's place in the world has them."""
+    client = locality_of(graph.world, node)
+    endpoints = shared_endpoints(graph, view)
+    return as_seen_from(client, node.namespace, shared_clusters(graph, view), endpoints, graph.names.policies)
 
 
 def _outbound_listeners(

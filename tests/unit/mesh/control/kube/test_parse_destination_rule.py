@@ -119,12 +119,29 @@ def test_one_bad_part_costs_itself_only() -> None:
 
 def test_settings_we_do_not_have_are_reported() -> None:
     parsed = parse(
-        trafficPolicy={"loadBalancer": {"simple": "RANDOM", "localityLbSetting": {"enabled": True}}, "tunnel": {}}
+        trafficPolicy={
+            "loadBalancer": {"simple": "RANDOM", "localityLbSetting": {"failoverPriority": ["a"]}},
+            "tunnel": {},
+        }
     )
     assert {problem.field for problem in parsed.problems} == {
-        "spec.trafficPolicy.loadBalancer.localityLbSetting",
+        "spec.trafficPolicy.loadBalancer.localityLbSetting.failoverPriority",
         "spec.trafficPolicy.tunnel",
     }
+
+
+def test_localities() -> None:
+    def read(setting: dict[str, Any]) -> istio.DestinationRule:
+        return parse(trafficPolicy={"loadBalancer": {"localityLbSetting": setting}})
+
+    balancer = read({"distribute": [{"from": "r/z1/*", "to": {"r/z1/*": 80, "r/z2/*": 20}}]}).policy.balancer
+    assert balancer is not None
+    assert balancer.locality.distribute == (("r/z1/*", (("r/z1/*", 80), ("r/z2/*", 20))),)
+    balancer = read({"failover": [{"from": "r1", "to": "r2"}], "enabled": False}).policy.balancer
+    assert balancer is not None
+    assert balancer.locality == istio.LocalityLb(False, (), (("r1", "r2"),))
+    bad = read({"distribute": [{"from": "*", "to": {"r": 80}}]})
+    assert [problem.message for problem in bad.problems] == ["must sum to 100, is 80"]
 
 
 @pytest.mark.parametrize(
