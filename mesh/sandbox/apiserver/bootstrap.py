@@ -18,7 +18,7 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 async def fill(cluster: Cluster, addresses: Addresses) -> None:
     """Create what is missing; bring the addresses of `kubernetes` up to date."""
     for name in NAMESPACES:
-        await _ensure(cluster, Key("namespaces", "", name), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        await _ensure(cluster, Key("namespaces", "", name), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "spec": {"finalizers": ["kubernetes"]}})
     for obj in rbac.bootstrap():
         key = rbac.CLUSTER_ROLES if obj["kind"] == "ClusterRole" else rbac.CLUSTER_BINDINGS
         await _ensure(cluster, Key(key, "", obj["metadata"]["name"]), obj)

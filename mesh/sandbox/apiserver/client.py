@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import h11
@@ -25,7 +26,7 @@ class Answer:
     _connection: h11.Connection
     _stream: trio.abc.Stream
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces as they come. Raises: ExchangeError."""
         while True:
             event = await _next(self._connection, self._stream)
@@ -37,10 +38,11 @@ class Answer:
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises: ExchangeError: longer than `limit` bytes."""
         data = bytearray()
-        async for piece in self.body():
-            data += piece
-            if len(data) > limit:
-                raise ExchangeError(f"the answer is longer than {limit} bytes")
+        async with aclosing(self.body()) as pieces:
+            async for piece in pieces:
+                data += piece
+                if len(data) > limit:
+                    raise ExchangeError(f"the answer is longer than {limit} bytes")
         return bytes(data)
 
     def header(self, name: str) -> str:

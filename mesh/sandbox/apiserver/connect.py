@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlencode
 
@@ -188,8 +189,9 @@ async def _forward(stream: trio.abc.Stream, method: str, target: str, headers: l
 def _stream(stream: trio.abc.Stream, answer: Answer, method: str) -> Reply:
     async def run(send: Send) -> None:
         try:
-            async for piece in answer.body():
-                await send(piece)
+            async with aclosing(answer.body()) as pieces:
+                async for piece in pieces:
+                    await send(piece)
         finally:
             await trio.aclose_forcefully(stream)
 

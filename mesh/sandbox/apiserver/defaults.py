@@ -203,9 +203,8 @@ def _secret(obj: Obj) -> None:
 
 
 def _namespace(obj: Obj) -> None:
-    spec = obj.setdefault("spec", {})
+    obj.setdefault("spec", {})
     if not obj["metadata"].get("deletionTimestamp"):
-        put(spec, finalizers=["kubernetes"])
         put(obj.setdefault("status", {}), phase="Active")
     obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
 

@@ -22,11 +22,10 @@ def normalise(new: Obj, old: Obj | None, call: Call) -> None:
     structural.drop_nulls(new, resource.schema)
     if resource.key == "secrets":
         _string_data(new)
-    if resource.key == "namespaces" and old is not None and call.target.subresource != "finalize":
-        # Only /finalize and the namespace's deletion change these.
-        new.setdefault("spec", {})["finalizers"] = old.get("spec", {}).get("finalizers", [])
-        if not new["spec"]["finalizers"]:
-            new["spec"].pop("finalizers")
+    if resource.key == "namespaces" and call.target.subresource != "finalize":
+        # Given at creation; only /finalize takes it away.
+        finalizers = ["kubernetes"] if old is None else old.get("spec", {}).get("finalizers")
+        new["spec"] = {"finalizers": finalizers} if finalizers else {}
     defaults.fill(new, resource.key)
     if resource.key == "services":
         services.carry_over(new, old)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver import crd
 from tests.support.apiserver_local import local
 

@@ -62,6 +62,6 @@ def test_filling_twice_changes_nothing_more() -> None:
 
 def test_namespace_and_binding() -> None:
     namespace = filled("namespaces")
-    assert namespace["spec"] == {"finalizers": ["kubernetes"]} and namespace["metadata"]["labels"] == {"kubernetes.io/metadata.name": "n"}
+    assert namespace["status"] == {"phase": "Active"} and namespace["metadata"]["labels"] == {"kubernetes.io/metadata.name": "n"}
     binding = filled("rolebindings.rbac.authorization.k8s.io", roleRef={}, subjects=[{"kind": "User"}, {"kind": "ServiceAccount"}])
     assert binding["subjects"] == [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io"}, {"kind": "ServiceAccount"}]

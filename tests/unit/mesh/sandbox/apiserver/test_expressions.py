@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver import expressions
 from mesh.sandbox.apiserver.expressions import FUNCTIONS, Failed, Unsupported, escape, evaluate
 

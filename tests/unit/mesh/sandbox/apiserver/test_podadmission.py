@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver import podadmission
 from mesh.sandbox.apiserver.status import ApiError
 from tests.support.apiserver_local import local

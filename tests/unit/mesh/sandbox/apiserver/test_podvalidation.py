@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver import defaults
 from mesh.sandbox.apiserver.podvalidation import is_port_name, spec, update
 

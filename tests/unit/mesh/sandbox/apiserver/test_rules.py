@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver import expressions, rules
 
 KEYED = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": {"type": "object", "x-kubernetes-validations": [{"rule": "item"}]}}

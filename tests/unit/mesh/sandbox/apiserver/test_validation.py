@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver import defaults, validation
 from mesh.sandbox.apiserver.kinds import builtin
 

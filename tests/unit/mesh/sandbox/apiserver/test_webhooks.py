@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver import expressions, webhooks
 from mesh.sandbox.apiserver.authn import User
 from mesh.sandbox.apiserver.cluster import Call

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from mesh.sandbox.apiserver.schema.definitions import child, definitions, is_map, items, keeps_unknown, list_keys, resolve
+from mesh.sandbox.apiserver.schema.definitions import (
+    child,
+    definitions,
+    is_map,
+    items,
+    keeps_unknown,
+    list_keys,
+    resolve,
+)
 
 
 def test_every_reference_resolves() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from mesh.sandbox.apiserver.schema.structural import check, drop_nulls, fill, join, prune, type_error
 
 STRING, INT = {"type": "string"}, {"type": "integer"}
