@@ -12,7 +12,7 @@ from injector.pod import BadPod
 # what may not be absent is in a one-element tuple.
 _HANDLER: dict[str, Any] = {"httpGet": {"path": str, "host": str, "httpHeaders": [{}]}, "tcpSocket": {"host": str}, "grpc": {}}
 _CONTAINER: dict[str, Any] = {
-    "name": (str,), "image": str, "env": [{"name": (str,), "value": str}], "ports": [{"name": str, "containerPort": int}],
+    "name": (str,), "image": str, "env": [{"name": (str,), "value": str}], "ports": [{"name": str, "containerPort": (int,)}],
     "resources": {"limits": {}, "requests": {}}, "securityContext": {"runAsUser": int}, "volumeMounts": [{"mountPath": str}],
     "readinessProbe": _HANDLER, "livenessProbe": _HANDLER, "startupProbe": _HANDLER,
     "lifecycle": {"preStop": _HANDLER, "postStart": _HANDLER},
