@@ -165,14 +165,21 @@ def connection_json(connection: AdsConnection) -> dict[str, Any]:
 
 
 def sync_json(connection: AdsConnection) -> dict[str, Any]:
-    """How many resources of each type a node has accepted, refused or not answered yet (Istio's /debug/syncz)."""
+    """How many resources of each type a node has accepted, refused or not answered yet (Istio's /debug/syncz).
+
+    `meshctl proxy-status` reads this: types by name and state, and the refusals with the proxy's words.
+    """
     types: dict[str, Counter[str]] = {}
+    errors = []
     for resource in connection.status(False):
         types.setdefault(resource.kind.name, Counter())[resource.status.name.lower()] += 1
+        if resource.error:
+            errors.append({"type": resource.kind.name, "name": resource.name, "message": resource.error})
     node = connection.node
     return {
         "node": node.id if node is not None else "",
         "types": {kind: dict(states) for kind, states in types.items()},
+        "errors": errors,
     }
 
 

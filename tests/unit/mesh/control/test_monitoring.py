@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from mesh.control.metrics import MetricsRegistry
-from mesh.control.monitoring import application, serve_http
+from mesh.control.monitoring import application, connection_json, serve_http, sync_json
 from mesh.control.publisher import Publisher
-from tests.support.world import SYSTEM, Cluster, bookinfo
+from mesh.model.node import Node
+from mesh.xds.ads_stream import ResourceStatus, Status
+from mesh.xds.kind import Kind
+from tests.support.world import SYSTEM, Cluster, bookinfo, sidecar_node
 
 
 def app(is_built: bool = True) -> Any:
@@ -57,6 +61,36 @@ def test_debug_pages() -> None:
     assert get("/debug/nothing").status_code == 404
     assert "registryz" in get("/debug").json()["pages"]
     assert get("/debug/registryz", is_built=False).json() == {"error": "not synced yet"}
+
+
+@dataclass
+class Stream:
+    """What the pages read of an ADS connection."""
+
+    node: Node
+    resources: list[ResourceStatus]
+    opened_at: float = 0.0
+
+    def status(self, with_bodies: bool) -> list[ResourceStatus]:
+        assert not with_bodies
+        return self.resources
+
+
+def test_connections_and_their_state() -> None:
+    node = sidecar_node("reviews")
+    resources = [
+        ResourceStatus(Kind.CLUSTER, "a", "1", Status.SYNCED, 0.0),
+        ResourceStatus(Kind.CLUSTER, "b", "1", Status.SYNCED, 0.0),
+        ResourceStatus(Kind.ROUTE, "9080", "2", Status.ERROR, 0.0, "bad regex"),
+    ]
+    stream: Any = Stream(node, resources)
+    assert sync_json(stream) == {
+        "node": node.id,
+        "types": {"CLUSTER": {"synced": 2}, "ROUTE": {"error": 1}},
+        "errors": [{"type": "ROUTE", "name": "9080", "message": "bad regex"}],
+    }
+    shown = connection_json(stream)
+    assert (shown["node"], shown["role"], shown["address"]) == (node.id, "sidecar", "198.18.0.200")
 
 
 def test_serves_a_socket_until_told_to_stop() -> None:
