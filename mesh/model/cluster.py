@@ -58,7 +58,10 @@ class CircuitBreaker:
 
 @dataclass(frozen=True, slots=True)
 class OutlierDetection:
-    """Envoy `OutlierDetection`; 0 switches a detector off. Ejection lasts base x (number of ejections)."""
+    """Envoy `OutlierDetection`; 0 switches a detector off. Ejection lasts base x (number of ejections).
+
+    min_health_percent: below this share of healthy hosts health is not looked at (Envoy `healthy_panic_threshold`).
+    """
 
     consecutive_5xx: int = 5
     consecutive_gateway_failure: int = 0

@@ -2,7 +2,7 @@
 
 States of a host: in -> ejected (a run of failures reached its limit and the cluster can spare it) -> in again (after
 base x number of ejections, noticed at a sweep). An interval in which a host was not ejected takes one off its number.
-Success ends a run. Failures of our own making (connect, timeout, reset) count as 5xx, or, with
+Success ends a run. `min_health_percent` is the balancer's business: below it, it stops to look at health. Failures of our own making (connect, timeout, reset) count as 5xx, or, with
 `split_external_local_origin_errors`, in a run of their own.
 """
 
@@ -70,12 +70,11 @@ class OutlierDetector:
             return False
         config, total = self._config, len(self.hosts)
         ejected = sum(1 for other in self.hosts if other.ejected)
-        healthy_after = 100.0 * sum(1 for other in self.hosts if other.is_healthy and other is not host) / total
         # Envoy with always_eject_one_host (as it always was before that became a setting): the first host may be
         # ejected whatever the percentage, if not 0; after that the share that is out has to stay within it.
         may_eject = ejected == 0 and config.max_ejection_percent > 0
         may_eject = may_eject or 100.0 * (ejected + 1) / total <= config.max_ejection_percent
-        if not may_eject or healthy_after < config.min_health_percent:
+        if not may_eject:
             self.overflow_total += 1
             return False
         host.ejected = True

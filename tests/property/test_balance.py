@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.model.cluster import Cluster, Discovery, LbPolicy
+from mesh.model.cluster import Cluster, Discovery, LbPolicy, OutlierDetection
 from mesh.model.endpoint import Health, LoadAssignment, Locality, LocalityEndpoints
 from mesh.proxy.balance import make_balancer
 from tests.support.observe import endpoint
@@ -34,7 +34,8 @@ def assignments(draw: st.DrawFn) -> LoadAssignment:
 @given(POLICIES, assignments(), st.booleans(), st.integers(0, 1 << 32))
 def test_a_pick_is_a_host_that_may_be_picked(policy: LbPolicy, load: LoadAssignment, weighted: bool, seed: int) -> None:
     rng = Random(seed)
-    balancer = make_balancer(Cluster("c", Discovery.EDS, policy, locality_weighted=weighted), load, 0.0)
+    panics = OutlierDetection(min_health_percent=50)
+    balancer = make_balancer(Cluster("c", Discovery.EDS, policy, locality_weighted=weighted, outlier=panics), load, 0.0)
     for host in balancer.hosts:
         host.ejected = rng.random() < 0.2
     balancer.on_health_change(0.0)
@@ -88,3 +89,14 @@ def test_updates_keep_the_state_of_hosts_that_stay(before: LoadAssignment, after
     for host in second.hosts:
         old = first.host(host.name)
         assert old is None or old is host
+
+
+@settings(max_examples=100, deadline=None)
+@given(POLICIES, assignments(), st.integers(0, 1 << 32))
+def test_without_panic_only_healthy_hosts_are_picked(policy: LbPolicy, load: LoadAssignment, seed: int) -> None:
+    rng = Random(seed)
+    balancer = make_balancer(Cluster("c", Discovery.EDS, policy), load, 0.0)
+    healthy = [host for host in balancer.hosts if host.is_healthy]
+    for _ in range(20):
+        found = balancer.pick(rng.random, 0.0, rng.getrandbits(64))
+        assert found in healthy if healthy else found is None

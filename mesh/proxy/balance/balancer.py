@@ -3,7 +3,8 @@
 Theory (Envoy's): a priority's health is its healthy share x 1.4 (over-provisioning), at most 100 %. Priorities are
 filled in order until 100 % of the load is placed. When not enough is healthy anywhere, a priority whose healthy
 share is below the panic threshold uses all its hosts, as sending to a host that is perhaps ill beats sending
-everything to the few that are left. Locality weights, when set, split a priority's load in the same manner.
+everything to the few that are left. The threshold is `OutlierDetection.min_health_percent` (Envoy
+`healthy_panic_threshold`; Istio sets it so), 0 without one: then nobody healthy means nobody (503 UH). Locality weights, when set, split a priority's load in the same manner.
 Draining hosts are never picked.
 """
 
@@ -25,7 +26,6 @@ from mesh.proxy.balance.pickers import (
 )
 from mesh.proxy.balance.ring_hash import RingHashPicker
 
-PANIC_THRESHOLD = 0.5
 OVERPROVISIONING = 1.4
 # Envoy SlowStartConfig: min_weight_percent 10, aggression 1.
 _MIN_WARM_SHARE = 0.1
@@ -45,12 +45,14 @@ class Balancer:
         "_locality_weights",
         "_next_warm_at",
         "_only",
+        "_panic_share",
         "_pickers",
         "hosts",
     )
 
     def __init__(self, cluster: Cluster, assignment: LoadAssignment, now: float, previous: Balancer | None) -> None:
         self._cluster = cluster
+        self._panic_share = cluster.outlier.min_health_percent / 100.0 if cluster.outlier is not None else 0.0
         known = previous._by_name if previous is not None else {}
         self._by_name: dict[str, Host] = {}
         self._locality_weights: dict[tuple[int, Locality], int] = {}
@@ -112,7 +114,7 @@ class Balancer:
         self._choose: WeightedDraw | None = None
         self._pickers: tuple[Picker, ...] = ()
         parts: list[tuple[float, Picker]] = []
-        for load, hosts, priority in _loads(self.hosts):
+        for load, hosts, priority in _loads(self.hosts, self._panic_share):
             parts.extend(self._localities(load, hosts, priority, now))
         if len(parts) == 1:
             self._only = parts[0][1]
@@ -174,7 +176,7 @@ def make_balancer(
     return Balancer(cluster, assignment, now, previous)
 
 
-def _loads(hosts: Sequence[Host]) -> list[tuple[float, Sequence[Host], int]]:
+def _loads(hosts: Sequence[Host], panic_share: float) -> list[tuple[float, Sequence[Host], int]]:
     """(share of the load, hosts to use, priority) of every priority that gets any."""
     levels: dict[int, list[Host]] = {}
     for host in hosts:
@@ -187,6 +189,8 @@ def _loads(hosts: Sequence[Host]) -> list[tuple[float, Sequence[Host], int]]:
     total = min(1.0, sum(health.values()))
     if not levels:
         return []
+    if total == 0.0 and not panic_share:
+        return []
     if total == 0.0:
         # Nobody is healthy: full panic. Every priority gets load by its size.
         count = sum(len(members) for members in levels.values())
@@ -198,7 +202,7 @@ def _loads(hosts: Sequence[Host]) -> list[tuple[float, Sequence[Host], int]]:
         left -= load
         if load <= 1e-9:
             continue
-        panics = total < 1.0 and len(healthy[level]) / len(levels[level]) < PANIC_THRESHOLD
+        panics = total < 1.0 and len(healthy[level]) / len(levels[level]) < panic_share
         loads.append((load, levels[level] if panics else healthy[level], level))
     return loads
 

@@ -66,23 +66,34 @@ def test_ejected_hosts_get_nothing() -> None:
     assert set(shares(balancer)) == {"1", "2", "3"}
 
 
-def test_below_half_everybody_is_used_again() -> None:
-    balancer = make_balancer(cluster(LbPolicy.RANDOM), assignment(group("1", "2", "3", "4", "5")), 0.0)
+PANICS = OutlierDetection(min_health_percent=50)
+
+
+def test_below_the_minimum_everybody_is_used_again() -> None:
+    balancer = make_balancer(cluster(LbPolicy.RANDOM, outlier=PANICS), assignment(group("1", "2", "3", "4", "5")), 0.0)
     fail(balancer, "1", "2")
     assert set(shares(balancer)) == {"3", "4", "5"}
     fail(balancer, "1", "2", "3")
     assert set(shares(balancer)) == {"1", "2", "3", "4", "5"}
 
 
+def test_without_a_minimum_the_last_healthy_host_serves_alone_and_then_nobody() -> None:
+    balancer = make_balancer(cluster(outlier=OutlierDetection()), assignment(group("1", "2", "3", "4", "5")), 0.0)
+    fail(balancer, "1", "2", "3", "4")
+    assert set(shares(balancer)) == {"5"}
+    fail(balancer, "1", "2", "3", "4", "5")
+    assert balancer.pick(random.random) is None
+
+
 def test_all_ill_is_full_panic() -> None:
-    balancer = make_balancer(cluster(LbPolicy.RANDOM), assignment(group("1", "2")), 0.0)
+    balancer = make_balancer(cluster(LbPolicy.RANDOM, outlier=PANICS), assignment(group("1", "2")), 0.0)
     fail(balancer, "1", "2")
     assert set(shares(balancer)) == {"1", "2"}
 
 
 def test_draining_hosts_are_not_picked_even_in_panic() -> None:
     draining = LocalityEndpoints((endpoint("1:80", health=Health.DRAINING), endpoint("2:80", health=Health.UNHEALTHY)))
-    balancer = make_balancer(cluster(), assignment(draining), 0.0)
+    balancer = make_balancer(cluster(outlier=PANICS), assignment(draining), 0.0)
     assert set(shares(balancer)) == {"2"}
     alone = make_balancer(cluster(), assignment(LocalityEndpoints((endpoint("1:80", health=Health.DRAINING),))), 0.0)
     assert alone.pick(random.random) is None
