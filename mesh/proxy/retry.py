@@ -30,7 +30,9 @@ _ON_CONNECTION = frozenset(
 )
 _ON_ANY_RESET = frozenset(("5xx", "gateway-error", "reset"))
 _GRPC = {"cancelled": 1, "deadline-exceeded": 4, "resource-exhausted": 8, "internal": 13, "unavailable": 14}
-_KNOWN = _ON_CONNECTION | frozenset(_GRPC) | {"retriable-4xx", "retriable-status-codes", "envoy-ratelimited"}
+# Legal, and true of nothing here: there is no HTTP/3 upstream, and no list of headers to look for.
+_NEVER = frozenset(("http3-post-connect-failure", "retriable-headers"))
+_KNOWN = _ON_CONNECTION | frozenset(_GRPC) | _NEVER | {"retriable-4xx", "retriable-status-codes", "envoy-ratelimited"}
 
 _LOST = frozenset((Flag.UPSTREAM_CONNECTION_TERMINATION, Flag.UPSTREAM_RESET, Flag.UPSTREAM_PROTOCOL_ERROR))
 # Failures of an attempt that are about the attempt's upstream at all; a full breaker or a gone client is not.
@@ -77,12 +79,10 @@ class CompiledRetry:
         """Seconds to wait before the next attempt instead of forwarding this response; None: forward it."""
         if attempt > self.attempts:
             return None
-        if status < 400:
-            if not self._grpc:
-                return None
-            wanted = _grpc_status(head) in self._grpc
-        elif status in self._statuses or (self._on_5xx and status >= 500):
+        if status in self._statuses or (self._on_5xx and status >= 500):
             wanted = self._on_rate_limit or head.get(b"x-envoy-ratelimited") is None
+        elif status < 400:
+            wanted = bool(self._grpc) and _grpc_status(head) in self._grpc
         else:
             wanted = self._on_rate_limit and head.get(b"x-envoy-ratelimited") is not None
         return self.pause(attempt, rng) if wanted else None
@@ -105,7 +105,7 @@ def compile_retry(policy: RetryPolicy, field: str) -> CompiledRetry | None:
     statuses = set(policy.status_codes) if "retriable-status-codes" in conditions else set()
     for condition in sorted(conditions - _KNOWN):
         # Istio: a number among the conditions is a status code.
-        if not condition.isdigit() or not 400 <= int(condition) <= 599:
+        if not condition.isdigit() or not 100 <= int(condition) <= 599:
             raise CompileError(f"{field}: unknown retry condition {condition!r}")
         statuses.add(int(condition))
     if policy.attempts < 0 or policy.backoff_base_seconds <= 0 or policy.backoff_max_seconds < 0:

@@ -70,6 +70,9 @@ def test_attempts_are_counted() -> None:
         ("retriable-4xx", (), {409}),
         ("retriable-status-codes", (503, 429), {503, 429}),
         ("503", (), {503}),
+        ("301", (), {301}),
+        ("http3-post-connect-failure", (), set()),
+        ("retriable-headers", (), set()),
         ("connect-failure", (503,), set()),
     ],
 )
@@ -109,7 +112,7 @@ def test_a_policy_that_allows_nothing_is_none(retry: RetryPolicy) -> None:
     assert compile_retry(retry, "f") is None
 
 
-@pytest.mark.parametrize("retry", [RetryPolicy(frozenset({"5xxx"})), RetryPolicy(frozenset({"200"})), RetryPolicy(frozenset({"5xx"}), -1)])
+@pytest.mark.parametrize("retry", [RetryPolicy(frozenset({"5xxx"})), RetryPolicy(frozenset({"600"})), RetryPolicy(frozenset({"5xx"}), -1)])
 def test_bad_policies_are_refused(retry: RetryPolicy) -> None:
     with pytest.raises(CompileError, match=r"^f: "):
         compile_retry(retry, "f")
