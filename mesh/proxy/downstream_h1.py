@@ -264,7 +264,7 @@ class Downstream:
         except Exception as exc:
             self.fail(exc)
 
-    def after_exchange(self, keep: bool) -> None:
+    def after_exchange(self, keep: bool, now: float) -> None:
         """A response went out from a callback. keep: the connection can serve another request."""
         self._forwarding = None
         if not keep:
@@ -275,7 +275,7 @@ class Downstream:
         if self.parser.buffered or self.channel.is_readable or self.must_close:
             self.parker.wake()
         elif seconds := self.terminal.manager.idle_timeout_seconds:
-            self.idle.arm(self.proxy.deadlines.now() + seconds)
+            self.idle.arm(now + seconds)
 
     def fail(self, error: Exception) -> None:
         """A callback failed: the connection's task is to raise this at its boundary."""

@@ -477,7 +477,7 @@ class Forwarding:
                 return
             self._start_response(connection, response)
             if self._framing is Framing.RAW and self._flush(connection):
-                down.after_exchange(self._finish(connection, response))
+                down.after_exchange(self._finish(connection, response), self._now)
             else:
                 down.parker.wake()
         except (OSError, ProtocolError, DownstreamGone):
@@ -507,8 +507,8 @@ class Forwarding:
         record.details = "via_upstream"
         assert self._host is not None
         self._cluster.on_response(self._host, response.status, now)
-        keep = head.keep_alive and not down.must_close and not down.is_draining
-        keep = keep and (self._upload.is_done or self._upload.is_read)
+        upload = self._upload
+        keep = head.keep_alive and not down.must_close and (upload.is_done or upload.is_read) and not down.is_draining
         head_framing = HeadFraming.KEEP
         if response.is_until_close:
             if head.minor:
@@ -517,13 +517,13 @@ class Forwarding:
                 keep = False
         elif not head.minor and response.is_chunked and response.has_body:
             self._framing, head_framing, keep = Framing.DATA, HeadFraming.NONE, False
-        remove, lines = self._response_lines()
-        if not keep:
-            connection_option = b"close"
-        else:
-            connection_option = b"" if head.minor else b"keep-alive"
         self._keep = keep
-        self._out = encode_response(response, remove, lines, False, connection_option, head_framing)
+        if keep and head.minor and self._share.response_edits is NO_EDITS and not (self._route.cors or self._hash_key):
+            self._out = encode_response(response, (), b"", False, b"", head_framing)
+        else:
+            option = b"close" if not keep else (b"" if head.minor else b"keep-alive")
+            remove, lines = self._response_lines()
+            self._out = encode_response(response, remove, lines, False, option, head_framing)
         down.has_started = True
 
     def _response_lines(self) -> tuple[tuple[bytes, ...], bytes]:

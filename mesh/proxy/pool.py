@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from mesh.proxy.balance.host import Host
 from mesh.proxy.breaker import Breaker
@@ -16,6 +17,8 @@ from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.poller import Parker
 from mesh.proxy.upstream_h1 import UpstreamConnection
 
+# Idle for less than this: the poller has looked since, or is about to.
+_TRUSTED_SECONDS = 0.002
 # An observed idle limit is met with this much to spare.
 _SHARE_OF_LIMIT = 0.9
 
@@ -88,7 +91,7 @@ class Pool:
             connection.channel.on_idle = None
             rested = now - connection.idle_since
             is_fit = now < connection.usable_until and rested < self._idle_limit
-            if is_fit and not connection.channel.hung_up and (not connection.channel.is_stale or connection.is_alive()):
+            if is_fit and not connection.channel.hung_up and (rested < _TRUSTED_SECONDS or connection.is_surely_alive()):
                 if connection.deadline is not None:
                     connection.deadline.lift()
                 return connection
@@ -113,7 +116,9 @@ class Pool:
             if connection.deadline is None:
                 connection.deadline = self._deadlines.new(lambda: self._drop_idle(connection))
             connection.deadline.arm(now + settings.idle_seconds)
-        connection.channel.on_idle = lambda: self._on_idle_event(connection)
+        if connection.on_idle is None:
+            connection.on_idle = partial(self._on_idle_event, connection)
+        connection.channel.on_idle = connection.on_idle
         self._idle.append(connection)
 
     def discard(self, connection: UpstreamConnection) -> None:

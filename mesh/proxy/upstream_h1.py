@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 
 from mesh.codec.h1 import Limits, ResponseParser
 from mesh.proxy.deadlines import Deadline
@@ -19,10 +20,21 @@ _MARGIN_SECONDS = 0.5
 class UpstreamConnection:
     """A connected channel with its response parser.
 
+    local_address: `host:port` of our side. on_idle: the pool's callback for events while it is idle.
     served: requests begun on it. usable_until: when the peer, by its own Keep-Alive header, closes it.
     """
 
-    __slots__ = ("_local", "channel", "deadline", "idle_since", "opened_at", "parser", "served", "usable_until")
+    __slots__ = (
+        "channel",
+        "deadline",
+        "idle_since",
+        "local_address",
+        "on_idle",
+        "opened_at",
+        "parser",
+        "served",
+        "usable_until",
+    )
 
     def __init__(self, channel: Channel, now: float) -> None:
         self.channel = channel
@@ -32,15 +44,13 @@ class UpstreamConnection:
         self.usable_until = float("inf")
         self.served = 0
         self.deadline: Deadline | None = None
-        self._local = ""
+        self.on_idle: Callable[[], None] | None = None
+        host, port = channel.socket.getsockname()[:2]
+        self.local_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    @property
-    def local_address(self) -> str:
-        """`host:port` of our side."""
-        if not self._local:
-            host, port = self.channel.socket.getsockname()[:2]
-            self._local = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return self._local
+    def is_surely_alive(self) -> bool:
+        """`is_alive`, asking the kernel only when the poller has not done so lately."""
+        return not self.channel.is_stale or self.is_alive()
 
     def is_alive(self) -> bool:
         """Nothing was received while idle: neither the end of the stream nor bytes nobody asked for."""

@@ -28,11 +28,15 @@ class FakeConnection:
         self.idle_since = self.opened_at = 0.0
         self.usable_until = math.inf
         self.served = 1
+        self.on_idle = None
         self.alive = True
         self.closed = False
 
     def is_alive(self) -> bool:
         return self.alive
+
+    def is_surely_alive(self) -> bool:
+        return not self.channel.is_stale or self.alive
 
     def close(self) -> None:
         self.closed = True

@@ -10,6 +10,11 @@ from mesh.proxy.upstream_h1 import UpstreamConnection
 class FakeChannel:
     """A socket of scripted bytes: what is received, and how much may be sent."""
 
+    class socket:
+        @staticmethod
+        def getsockname() -> tuple[str, int]:
+            return "10.0.0.1", 4711
+
     def __init__(self, *incoming: bytes, room: int = 1 << 30) -> None:
         self.incoming = list(incoming)
         self.sent = b""
