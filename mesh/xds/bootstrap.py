@@ -40,7 +40,8 @@ def load_bootstrap(text: str) -> Snapshot:
     listeners: dict[str, Listener] = {}
     secrets: dict[str, Secret] = {}
     for kind, section in _SECTIONS.items():
-        entries = static.get(section) or []
+        entries = static.get(section)
+        entries = [] if entries is None else entries
         if not isinstance(entries, list):
             raise DecodeError("bootstrap", f"static_resources.{section}", "is not a list")
         for i, entry in enumerate(entries):

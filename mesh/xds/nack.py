@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -36,15 +37,14 @@ def named_in_details(status: Any, offered: Collection[str]) -> list[tuple[str, s
 def named_in_message(status: Any, offered: Collection[str]) -> list[tuple[str, str]]:
     """(resource, message) by the names in the message ("Error adding/updating cluster(s) a: …"), else for all.
 
-    The longest first, so that `a|b` does not also accuse `a`.
+    A name counts only as a whole: `a|b` does not also accuse `a`, nor "cluster" a cluster named `c`.
     """
-    remaining = status.message
-    names = []
-    for name in sorted(offered, key=len, reverse=True):
-        if name and name in remaining:
-            names.append(name)
-            remaining = remaining.replace(name, " ")
-    return [(name, status.message) for name in sorted(names or offered)]
+    names = [name for name in sorted(offered) if name and _occurs(name, status.message)]
+    return [(name, status.message) for name in names or sorted(offered)]
+
+
+def _occurs(name: str, text: str) -> bool:
+    return re.search(rf"(?<![\w|.-]){re.escape(name)}(?![\w|-]|\.\w)", text) is not None
 
 
 def _from_details(status: Any) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ def test_several_errors_of_one_resource_are_joined():
     assert named_in_details(written, ["a"]) == [("a", "x: m; y: n")]
 
 
-def test_envoys_message_accuses_the_longest_name_only():
+def test_envoys_message_accuses_whole_names_only():
     message = status_pb2.Status(message="Error adding/updating cluster(s) outbound|80||ab: bad")
     offered = ["outbound|80||a", "outbound|80||ab", "c"]
     assert [name for name, _ in named_in_message(message, offered)] == ["outbound|80||ab"]
