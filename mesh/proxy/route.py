@@ -246,13 +246,18 @@ class _Host:
 
 
 class RouteTable:
-    """A compiled RouteConfig. Raises CompileError, naming virtual host and route, when it cannot be compiled."""
+    """A compiled RouteConfig. Raises CompileError when a domain is in two virtual hosts: then nothing is certain.
 
-    __slots__ = ("_domains", "_hosts", "config", "name")
+    A route that cannot be compiled does not take the others with it: it answers 500, or, when it is its match that
+    cannot be compiled, is left out; `problems` says so, naming virtual host, route and object.
+    """
+
+    __slots__ = ("_domains", "_hosts", "config", "name", "problems")
 
     def __init__(self, config: RouteConfig) -> None:
         self.config = config
         self.name = config.name
+        self.problems: tuple[str, ...] = ()
         self._hosts = tuple(self._compile(virtual_host) for virtual_host in config.virtual_hosts)
         self._domains: DomainTable[_Host] = DomainTable(
             [(domain, host) for source, host in zip(config.virtual_hosts, self._hosts) for domain in source.domains],
@@ -261,19 +266,29 @@ class RouteTable:
         )
 
     def _compile(self, virtual_host: VirtualHost) -> _Host:
-        routes = []
-        for order, route in enumerate(virtual_host.routes):
-            field = f"virtual host {virtual_host.name} route[{order}]"
-            if route.name:
-                field += f" {route.name}"
-            compiled = CompiledRoute(route, order, virtual_host.name, field)
+        compiled = [self._route(route, order, virtual_host.name) for order, route in enumerate(virtual_host.routes)]
+        routes = tuple(route for route in compiled if route is not None)
+        return _Host(routes, RouteIndex(routes), virtual_host.require_tls)
+
+    def _route(self, route: Route, order: int, virtual_host: str) -> CompiledRoute | None:
+        field = f"virtual host {virtual_host} route[{order}]"
+        if who := " ".join(filter(None, (route.name, str(route.origin or "")))):
+            field += f" ({who})"
+        try:
+            compiled = CompiledRoute(route, order, virtual_host, field)
             if compiled.direct is not None and len(compiled.direct.body) > self.config.max_direct_response_bytes:
                 raise CompileError(
                     f"{field}: the direct response has {len(compiled.direct.body)} bytes, "
                     f"the limit is {self.config.max_direct_response_bytes}"
                 )
-            routes.append(compiled)
-        return _Host(tuple(routes), RouteIndex(routes), virtual_host.require_tls)
+            return compiled
+        except CompileError as exc:
+            self.problems = (*self.problems, str(exc))
+        broken = Route(route.match, _BROKEN, route.name, origin=route.origin, operation=route.operation)
+        try:
+            return CompiledRoute(broken, order, virtual_host, field)
+        except CompileError:
+            return None  # the match itself, which the problem already names
 
     def find(self, head: Head, scheme: bytes = b"http") -> CompiledRoute | None:
         """The route of this request; None: 404 NR. scheme: b"https" on TLS connections."""
@@ -302,6 +317,9 @@ class RouteTable:
     def routes(self) -> list[CompiledRoute]:
         """Every compiled route, for introspection, virtual host by virtual host."""
         return [route for host in self._hosts for route in host.routes]
+
+
+_BROKEN = DirectResponse(500, b"the configuration of this route is not valid; see the proxy's log\n")
 
 
 def _to_https() -> CompiledRoute:

@@ -44,6 +44,11 @@ class HttpTerminal:
         self._route_name = manager.route_config_name
         self._inline = RouteTable(manager.route_config) if manager.route_config is not None else None
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Of the inline routes."""
+        return self._inline.problems if self._inline is not None else ()
+
     def table(self, current: Compiled) -> RouteTable | None:
         """None while the routes that it names are not there (yet): every request is 404 NR."""
         return self._inline if self._inline is not None else current.routes.get(self._route_name)
@@ -78,6 +83,16 @@ class ListenerRuntime:
 
     def terminal(self, chain: FilterChain) -> Terminal:
         return self._terminals[id(chain)]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Of the routes inside its chains."""
+        return tuple(
+            problem
+            for terminal in self._terminals.values()
+            if isinstance(terminal, HttpTerminal)
+            for problem in terminal.problems
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,29 +159,35 @@ def _clusters(snapshot: Snapshot, previous: Compiled, make_cluster: MakeCluster)
 
 
 def _route_table(config: RouteConfig, previous: RouteTable | None, problems: dict[str, str]) -> RouteTable | None:
-    if previous is not None and previous.config == config:
-        return previous
-    try:
-        return RouteTable(config)
-    except CompileError as exc:
-        _log.error("route config %s is not used: %s", config.name, exc)
-        problems[config.name] = str(exc)
-        return previous
+    table = previous
+    if previous is None or previous.config != config:
+        try:
+            table = RouteTable(config)
+        except CompileError as exc:
+            _log.error("route config %s is not used: %s", config.name, exc)
+            problems[config.name] = str(exc)
+            return previous
+    if table is not None and table.problems:
+        problems[config.name] = "; ".join(table.problems)
+    return table
 
 
 def _listener(
     model: Listener, previous: ListenerRuntime | None, telemetry: Telemetry, problems: dict[str, str]
 ) -> ListenerRuntime | None:
-    if previous is not None and previous.model == model:
-        return previous
     if model.api is not None:
         return None  # proxyless gRPC's own kind: nothing to listen on
-    try:
-        return ListenerRuntime(model, telemetry)
-    except CompileError as exc:
-        _log.error("listener %s is not used: %s", model.name, exc)
-        problems[model.name] = str(exc)
-        return previous
+    runtime = previous
+    if previous is None or previous.model != model:
+        try:
+            runtime = ListenerRuntime(model, telemetry)
+        except CompileError as exc:
+            _log.error("listener %s is not used: %s", model.name, exc)
+            problems[model.name] = str(exc)
+            return previous
+    if runtime is not None and runtime.problems:
+        problems[model.name] = "; ".join(runtime.problems)
+    return runtime
 
 
 def _terminal(chain: FilterChain, direction: Direction, telemetry: Telemetry) -> Terminal:

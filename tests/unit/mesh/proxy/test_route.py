@@ -1,4 +1,5 @@
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -183,9 +184,34 @@ def test_a_host_that_requires_tls_redirects_plaintext() -> None:
         (route(request_headers=HeaderMutation(set=(("host", "x"),))), "request headers: the header host"),
     ],
 )
-def test_errors_name_host_and_route(item: Route, words: str) -> None:
-    with pytest.raises(CompileError, match=rf"^virtual host all route\[1\] mine.*{words}"):
-        table(route(), replace(item, name="mine"))
+def test_problems_name_host_and_route(item: Route, words: str) -> None:
+    routes = table(route(), replace(item, name="mine"))
+    assert len(routes.problems) == 1
+    assert re.match(rf"virtual host all route\[1\] \(mine\).*{words}", routes.problems[0])
+
+
+def test_a_bad_route_does_not_take_the_others_with_it() -> None:
+    origin = Origin("VirtualService", "default", "bad", "http[0]")
+    exact = RouteMatch(PathMatch(PathKind.EXACT, "/bad"))
+    bad = route(exact, ForwardAction((WeightedCluster("c"),), retry=RetryPolicy(frozenset({"nonsense"}))), origin=origin)
+    routes = table(bad, route(name="good"))
+    assert routes.problems == (
+        "virtual host all route[0] (VirtualService/default/bad http[0]) retry: unknown retry condition 'nonsense'",
+    )
+    broken, good = routes.find(head("GET", "/bad")), routes.find(head("GET", "/"))
+    assert broken is not None and broken.direct is not None
+    assert (broken.direct.status, broken.origin_text) == (500, "VirtualService/default/bad http[0]")
+    assert good is not None and good.name == "good"
+
+
+def test_a_route_whose_match_is_bad_is_left_out() -> None:
+    routes = table(route(RouteMatch(PathMatch(PathKind.REGEX, "(")), name="bad"), route(name="good"))
+    found = routes.find(head())
+    assert found is not None and (found.name, len(routes.problems)) == ("good", 1)
+
+
+def test_a_good_table_has_no_problems() -> None:
+    assert table(route()).problems == ()
 
 
 def test_explain_tells_why_each_route_was_passed_over() -> None:

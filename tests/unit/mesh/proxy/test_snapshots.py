@@ -77,11 +77,27 @@ def test_endpoints_reach_the_living_cluster(compiled) -> None:
 
 def test_a_resource_that_cannot_be_compiled_keeps_its_last_version(compiled, caplog) -> None:
     first = compiled(SNAPSHOT)
-    broken = replace(SNAPSHOT, routes={"r": config("r", "("), "s": config("s")})
+    twice = RouteConfig("r", (VirtualHost("v", ("a.com",)), VirtualHost("w", ("a.com",))))
+    broken = replace(SNAPSHOT, routes={"r": twice, "s": config("s")})
     second = compiled(broken, first)
     assert second.routes["r"] is first.routes["r"] and list(second.problems) == ["r"]
-    assert "virtual host v route[0]" in second.problems["r"]
+    assert "a.com is in two virtual hosts" in second.problems["r"]
     assert list(compiled(broken).routes) == ["s"]
+
+
+def test_a_bad_route_is_a_problem_as_long_as_it_is_there(compiled) -> None:
+    broken = replace(SNAPSHOT, routes={"r": config("r", "("), "s": config("s")})
+    first = compiled(broken)
+    assert "virtual host v route[0]" in first.problems["r"] and "r" in first.routes
+    assert compiled(broken, first).problems == first.problems
+    assert compiled(SNAPSHOT, first).problems == {}
+
+
+def test_bad_routes_inside_a_listener_are_its_problem(compiled) -> None:
+    chain = FilterChain(HttpManager("h", route_config=config("inline", "(")))
+    made = compiled(replace(SNAPSHOT, listeners={"l": listener("l", chain)}))
+    assert "virtual host v route[0]" in made.problems["l"] and "l" in made.listeners
+    assert compiled(made.source, made).problems == made.problems
 
 
 def test_terminals_follow_their_chain(compiled) -> None:
