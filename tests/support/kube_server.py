@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -79,7 +80,9 @@ class RealKube:
     def _await_ready(self) -> None:
         keys = pki.Pki(self.directory / "pki")
         deadline = time.monotonic() + START_SECONDS
-        with httpx.Client(verify=str(keys.ca), cert=(str(keys.cert("admin")), str(keys.key("admin"))), timeout=2) as client:
+        context = ssl.create_default_context(cafile=str(keys.ca))
+        context.load_cert_chain(keys.cert("admin"), keys.key("admin"))
+        with httpx.Client(verify=context, timeout=2) as client:
             while True:
                 if self.processes["apiserver"].poll() is not None:
                     raise RuntimeError(f"kube-apiserver ended: {_tail(self.directory / 'apiserver.log')}")
