@@ -5,7 +5,6 @@ Strict: a field that is wrong or unknown becomes a Problem on the ConfigMap and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -185,9 +184,9 @@ def host_port(text: str, field: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def node_settings(base: ProxySettings, proxy_config: Mapping[str, Any] | None) -> tuple[ProxySettings, tuple[str, ...]]:
+def node_settings(base: ProxySettings, proxy_config: Any) -> tuple[ProxySettings, tuple[str, ...]]:
     """The node's own `PROXY_CONFIG` metadata over the mesh's settings, and what in it could not be used."""
-    if not proxy_config:
+    if proxy_config is None:
         return base, ()
     reader = Reader(ObjectRef("ProxyConfig", "", ""))
     settings = reader.attempt(lambda: _node_settings(base, Fields(proxy_config, "PROXY_CONFIG", reader)))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from mesh.control.kube.world import Changes, WorldStore
+from mesh.control.mesh_config import ProxySettings, node_settings
 from mesh.control.metrics import MetricsRegistry
 from mesh.control.translate import proxyless
 from mesh.control.translate.build import build
@@ -30,6 +31,7 @@ class Publisher:
         self._snapshots: dict[str, tuple[Node, Snapshot]] = {}
         self._subscribers: dict[object, Callable[[], None]] = {}
         self._problems: frozenset[Problem] = frozenset()
+        self._node_settings: dict[str, tuple[str, ...]] = {}
 
     @property
     def ready(self) -> bool:
@@ -53,6 +55,7 @@ class Publisher:
         kept = self._snapshots.get(node.id)
         if kept is not None and kept[0] == node:
             return kept[1]
+        self._note_settings(node)
         snapshot = project(self._graph, node)
         self._snapshots[node.id] = (node, snapshot)
         return snapshot
@@ -76,6 +79,14 @@ class Publisher:
         for callback in list(self._subscribers.values()):
             callback()
         return changes
+
+    def _note_settings(self, node: Node) -> None:
+        """Says once per node what of its own settings cannot be used (the mesh's hold instead)."""
+        _, wrong = node_settings(ProxySettings(), node.metadata.get("PROXY_CONFIG"))
+        if wrong != self._node_settings.get(node.id, ()):
+            for message in wrong:
+                _log.warning("%s: %s; the mesh's settings hold", node.id, message)
+            self._node_settings[node.id] = wrong
 
     def _report(self, graph: Graph) -> None:
         problems = graph.problems()

@@ -58,12 +58,16 @@ class StatusWriter:
             group.create_task(self._write(), name="status")
 
     async def _lead(self) -> None:
-        was_leader = False
+        was_leader, trouble = False, ""
         while True:
             try:
                 await self._contend()
+                trouble = ""
             except KubeError as error:
-                _log.warning("lease %s: %s", LEASE_NAME, error)
+                # Once per kind of trouble, not once per attempt.
+                if str(error) != trouble:
+                    trouble = str(error)
+                    _log.warning("no statuses are written: lease %s: %s", LEASE_NAME, trouble)
             is_leader = self._candidate.is_leader(time.monotonic())
             if is_leader != was_leader:
                 _log.info("%s the lease %s", "holds" if is_leader else "does not hold", LEASE_NAME)

@@ -32,6 +32,7 @@ class KubeApi:
         self.refuse: dict[str, list[int]] = defaultdict(list)
         """path → statuses that the next requests get."""
         self.requests: list[tuple[str, str]] = []
+        self.tokens: set[str] = set()
         self.patches: list[tuple[str, Item]] = []
         self.version = 100
         self._streams: dict[str, list[asyncio.Queue[Item | None]]] = defaultdict(list)
@@ -105,6 +106,7 @@ class KubeApi:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
         is_watch = request.query.get("watch") == "true"
+        self.tokens.add(request.headers.get("Authorization", ""))
         await self._note("WATCH" if is_watch else request.method, path)
         if self.refuse[path]:
             return _status(self.refuse[path].pop(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -68,3 +69,15 @@ def test_problems_are_logged_once_and_counted(caplog: pytest.LogCaptureFixture) 
     assert sum("no DestinationRule defines the subset v3" in record.message for record in caplog.records) == 1
     assert 'pilot_problems{severity="error"} 1' in metrics.text()
     assert 'pilot_push_triggers{type="services"} 2' in metrics.text()
+
+
+def test_a_nodes_unusable_settings_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    _, publisher, _ = published()
+    publisher.rebuild()
+    node = replace(sidecar_node("x"), metadata={"PROXY_CONFIG": {"tracing": {"otlp": "nowhere"}}})
+    with caplog.at_level(logging.WARNING, "mesh.control.publisher"):
+        publisher.snapshot_for(node)
+        publisher.snapshot_for(replace(node, labels={"a": "b"}))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{node.id}: PROXY_CONFIG.tracing.otlp: must be host:port, is 'nowhere'; the mesh's settings hold"
+    ]

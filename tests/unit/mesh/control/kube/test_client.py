@@ -24,6 +24,7 @@ def test_lists_are_read_page_by_page(tmp_path: pathlib.Path) -> None:
         assert len(items) == 1201
         assert version == str(api.version)
         assert api.requests.count(("GET", PODS)) == 3
+        assert api.tokens == {"Bearer secret"}
 
     asyncio.run(run())
 
