@@ -217,9 +217,11 @@ class Forwarding:
         self._needs_fresh = self._is_retrying = self._is_inside = False
 
     def begin(self) -> bool:
-        """Send the request if that takes no waiting. Returns: it was sent whole, and callbacks will do the rest.
+        """Send the request on a pooled connection. Returns: callbacks will do the rest, as long as nothing must wait.
 
-        Otherwise (False) `run` goes on from whatever was reached. Only for requests without a body.
+        Otherwise (False) `run` goes on from whatever was reached. Only for requests without a body. What is sent is
+        sent at the end of the poller's batch: waking a sleeping peer costs more than all of the request's Python,
+        and one wake-up serves the whole batch.
         """
         if not self._enter():
             return False
@@ -231,15 +233,9 @@ class Forwarding:
             return False
         self._connection = connection
         connection.channel.parker = self._down.parker
-        try:
-            self._send_head(connection, host)
-        except UpstreamFailed:
-            # Dead before it had a byte of the request: as if it had not been in the pool.
-            self._give_up_connection()
-            return False
-        if self._unsent:
-            return False
+        self._unsent = self._encode_head(connection, host)
         connection.channel.on_idle = self._on_response
+        self._down.proxy.poller.after_batch.append(self._send_deferred)
         return True
 
     def abandon(self) -> None:
@@ -389,7 +385,7 @@ class Forwarding:
             connection = await cluster.acquire(down.parker, host, self._now, down.channel, self._needs_fresh)
             self._connection = connection
             connection.channel.parker = down.parker
-            self._send_head(connection, host)
+            self._unsent = self._encode_head(connection, host)
         try:
             if self._unsent:
                 await self._send_rest(connection)
@@ -404,7 +400,7 @@ class Forwarding:
             exc.reused = connection.served > 1
             raise
 
-    def _send_head(self, connection: UpstreamConnection, host: Host) -> None:
+    def _encode_head(self, connection: UpstreamConnection, host: Host) -> bytes:
         record, route, head, share = self._record, self._route, self._head, self._share
         terminal = self._down.terminal
         observer = terminal.observer
@@ -427,15 +423,25 @@ class Forwarding:
         if route.auto_host_rewrite and host.endpoint.host_name:
             authority = host.endpoint.host_name.encode()
         upgrade = bool(head.upgrade) and head.upgrade != b"h2c"
-        data = encode_request(head, target, authority, remove, lines, upgrade)
+        return encode_request(head, target, authority, remove, lines, upgrade)
+
+    def _send_deferred(self) -> None:
+        connection = self._connection
+        assert connection is not None
         try:
-            sent = connection.channel.try_send(data)
-        except OSError as exc:
-            # The peer cannot have acted on a head that was never complete.
-            failed = UpstreamFailed(TERMINATED_UNSENT, str(exc.strerror or ""))
-            failed.reused = connection.served > 1
-            raise failed from exc
-        self._unsent = b"" if sent == len(data) else data[max(sent, 0) :]
+            sent = connection.channel.try_send(self._unsent)
+        except OSError:
+            # Dead before it had a byte of the request: as if it had not been in the pool.
+            self._give_up_connection()
+            self._record.attempts -= 1
+            self._unsent = b""
+            self._down.parker.wake()
+            return
+        if sent == len(self._unsent):
+            self._unsent = b""
+        else:
+            self._unsent = self._unsent[max(sent, 0) :]
+            self._down.parker.wake()
 
     async def _send_rest(self, connection: UpstreamConnection) -> None:
         rest, self._unsent = self._unsent, b""
@@ -476,12 +482,25 @@ class Forwarding:
                 down.parker.wake()
                 return
             self._start_response(connection, response)
-            if self._framing is Framing.RAW and self._flush(connection):
+            if self._framing is Framing.RAW:
+                down.proxy.poller.after_batch.append(self._answer_deferred)
+            else:
+                down.parker.wake()
+        except (OSError, ProtocolError):
+            down.parker.wake()  # the task meets the same error, and knows what to do about it
+        except Exception as exc:
+            down.fail(exc)
+
+    def _answer_deferred(self) -> None:
+        down, connection, response = self._down, self._connection, self._response
+        assert connection is not None and response is not None
+        try:
+            if self._flush(connection):
                 down.after_exchange(self._finish(connection, response), self._now)
             else:
                 down.parker.wake()
-        except (OSError, ProtocolError, DownstreamGone):
-            down.parker.wake()  # the task meets the same error, and knows what to do about it
+        except (ProtocolError, DownstreamGone):
+            down.parker.wake()
         except Exception as exc:
             down.fail(exc)
 

@@ -177,6 +177,7 @@ class Channel:
 class Poller:
     """Concurrency: `run` in exactly one task; everything else from any task of the same trio run.
 
+    after_batch: what callbacks want to be called at the end of the present batch of events.
     polled_at: when the kernel was last asked (`time.perf_counter`): what happened before has been dispatched.
     """
 
@@ -184,6 +185,7 @@ class Poller:
         self._epoll = select.epoll()
         self._channels: dict[int, Channel] = {}
         self.polled_at = 0.0
+        self.after_batch: list[Callable[[], None]] = []
 
     def open(self, sock: socket.socket, parker: Parker, is_readable: bool = True) -> Channel:
         """Take a non-blocking socket over; the channel closes it. is_readable: bytes may be there already."""
@@ -234,6 +236,10 @@ class Poller:
                 channel.parker.wake()
             elif channel.on_idle is not None:
                 channel.on_idle()
+        while self.after_batch:
+            batch, self.after_batch = self.after_batch, []
+            for act in batch:
+                act()
         return bool(events)
 
 
