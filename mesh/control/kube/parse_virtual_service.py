@@ -75,7 +75,8 @@ def virtual_service(item: Mapping[str, Any]) -> istio.VirtualService:
     spec.close()
     # A gateways list that cannot be read binds to nothing: widening it to the mesh would be worse than silence.
     bound = frozenset() if gateways is None else (gateways or frozenset({istio.MESH}))
-    if not hosts:
+    # Without the field it is a delegate, which has its hosts from whoever delegates to it.
+    if not hosts and (spec.has("hosts") or not http):
         reader.error("spec.hosts", "names no usable host", "Required")
     return istio.VirtualService(
         meta=head,
@@ -124,10 +125,9 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         matches = (RuleMatch(),)
     redirect, direct = rule.object("redirect"), rule.object("directResponse")
     destinations = tuple(rule.objects("route"))
-    if sum((redirect is not None, direct is not None, bool(destinations))) != 1:
-        if rule.has("delegate"):
-            raise FieldError(rule.at("delegate"), "delegation is not supported", "UnsupportedField")
-        raise FieldError(rule.path, "needs exactly one of route, redirect and directResponse")
+    delegate = _delegate(rule.object("delegate"), namespace)
+    if sum((redirect is not None, direct is not None, bool(destinations), delegate is not None)) != 1:
+        raise FieldError(rule.path, "needs exactly one of route, redirect, directResponse and delegate")
     rewrite = rule.object("rewrite")
     parsed = HttpRule(
         path=_spec_path(rule.path),
@@ -136,6 +136,7 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         backends=_backends(rule, destinations, namespace),
         redirects=_redirects(redirect, matches) if redirect is not None else (),
         direct=_direct(direct) if direct is not None else None,
+        delegate=delegate,
         host_rewrite=host_of(headers),
         timeout_seconds=rule.seconds("timeout") or 0.0,
         fault=_fault(rule.object("fault")),
@@ -153,6 +154,14 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         parsed = replace(parsed, rewrites=_rewrites(rewrite, matches), host_rewrite=authority or parsed.host_rewrite)
     rule.close()
     return parsed
+
+
+def _delegate(item: Fields | None, namespace: str) -> tuple[str, str] | None:
+    if item is None:
+        return None
+    target = (item.text("namespace") or namespace, item.required_text("name"))
+    item.close()
+    return target
 
 
 def _spec_path(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mesh.control.kube.objects import Meta
 from mesh.model.match import RouteMatch
 from mesh.model.route import (
     NO_MUTATION,
@@ -90,5 +91,9 @@ class HttpRule:
     mirrors: tuple[MirrorTo, ...] = ()
     request_headers: HeaderMutation = NO_MUTATION
     response_headers: HeaderMutation = NO_MUTATION
+    delegate: tuple[str, str] | None = None
+    """(namespace, name) of the VirtualService whose rules take this one's place."""
+    owner: Meta | None = None
+    """The object that the rule was written in, when that is not the one it is carried out for (a delegate)."""
     broken: str = ""
     """A rule whose filters cannot be carried out answers 500 for this reason instead of being skipped (Gateway API)."""

@@ -95,10 +95,11 @@ def block_route() -> Route:
 def compiled(rule: HttpRule, meta: Meta, names: Names, client: Client) -> Iterator[Route]:
     """The routes of one rule for one client, in the order of its matches; none when no match is for this client."""
     actions: dict[int, RouteActionKind] = {}
+    owner = rule.owner or meta
     for index, match in enumerate(rule.matches):
         if not applies(match, client):
             continue
-        action = _action(rule, meta, index, names, client, actions)
+        action = _action(rule, owner, index, names, client, actions)
         yield Route(
             match=match.match,
             action=action,
@@ -107,8 +108,8 @@ def compiled(rule: HttpRule, meta: Meta, names: Names, client: Client) -> Iterat
             response_headers=rule.response_headers,
             fault=rule.fault,
             cors=rule.cors,
-            origin=meta.origin(rule.path),
-            operation=_operation(action, meta, match.match, client.port),
+            origin=owner.origin(rule.path),
+            operation=_operation(action, owner, match.match, client.port),
         )
 
 

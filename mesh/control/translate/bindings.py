@@ -18,6 +18,7 @@ from mesh.control.kube.parse_match import service_host
 from mesh.control.kube.rules import HttpRule, Where
 from mesh.control.kube.world import World
 from mesh.control.translate.actions import Client, Names, backend_problems, compiled, is_catch_all
+from mesh.control.translate.delegation import delegated
 from mesh.control.translate.registry import MeshService, Registry, wildcards_of
 from mesh.model.match import PathKind, RouteMatch
 from mesh.model.origin import Problem, Severity
@@ -87,7 +88,9 @@ def bindings(world: World, names: Names) -> Bindings:
     problems: list[Problem] = []
     by_host: dict[str, list[istio.VirtualService]] = {}
     balanced: set[str] = set()
-    for item in sorted(world.virtual_services.values(), key=lambda item: item.meta.age_order):
+    virtual_services, delegation_problems = delegated(world.virtual_services)
+    problems += delegation_problems
+    for item in sorted(virtual_services.values(), key=lambda item: item.meta.age_order):
         problems += rule_problems(item.meta, item.http, names)
         for rule in (*item.tcp, *item.tls):
             problems += backend_problems(item.meta, rule.backends, names)
@@ -165,10 +168,12 @@ def rule_problems(meta: Meta, rules: tuple[HttpRule, ...], names: Names) -> Iter
     """Dangling references, and rules that an earlier one of the same object hides."""
     catch_all = ""
     for rule in rules:
-        yield from backend_problems(meta, (*rule.backends, *(mirror.backend for mirror in rule.mirrors)), names)
+        backends = (*rule.backends, *(mirror.backend for mirror in rule.mirrors))
+        yield from backend_problems(rule.owner or meta, backends, names)
         if catch_all and meta.kind == "VirtualService":
             message = f"is never reached: {catch_all} matches every request"
-            yield Problem(meta.ref, f"spec.{rule.path}", message, "VirtualServiceUnreachableRule", Severity.WARNING)
+            ref = (rule.owner or meta).ref
+            yield Problem(ref, f"spec.{rule.path}", message, "VirtualServiceUnreachableRule", Severity.WARNING)
         if any(is_catch_all(m.match) and m.where.port is None and not _is_scoped(m.where) for m in rule.matches):
             catch_all = catch_all or rule.path
 

@@ -11,6 +11,7 @@ from mesh.control.kube.objects import Key, Meta
 from mesh.control.kube.world import World
 from mesh.control.mesh_config import MeshConfig
 from mesh.control.translate.attachment import Attachment, attachments, is_ours
+from mesh.control.translate.delegation import delegated
 from mesh.control.translate.registry import covers
 from mesh.model.origin import Problem, Severity
 
@@ -74,7 +75,9 @@ def gateways(world: World, config: MeshConfig) -> Gateways:
     problems += _credential_problems(servers, world, config)
     by_gateway: dict[str, list[istio.VirtualService]] = {}
     known = {f"{gateway.meta.namespace}/{gateway.meta.name}" for gateway in world.istio_gateways.values()}
-    for item in sorted(world.virtual_services.values(), key=lambda item: item.meta.age_order):
+    # What is wrong with delegates is said once, by `bindings`.
+    virtual_services, _ = delegated(world.virtual_services)
+    for item in sorted(virtual_services.values(), key=lambda item: item.meta.age_order):
         for name in sorted(item.gateways - {istio.MESH}):
             by_gateway.setdefault(name, []).append(item)
             if name not in known:
@@ -82,8 +85,8 @@ def gateways(world: World, config: MeshConfig) -> Gateways:
                 problems.append(Problem(item.meta.ref, "spec.gateways", message, "ReferencedResourceNotFound"))
             else:
                 problems += _unserved(item, name, servers)
-    virtual_services = {name: tuple(items) for name, items in by_gateway.items()}
-    return Gateways(servers, virtual_services, attached, tuple(dict.fromkeys(problems)))
+    bound = {name: tuple(items) for name, items in by_gateway.items()}
+    return Gateways(servers, bound, attached, tuple(dict.fromkeys(problems)))
 
 
 _SERVING = {

@@ -178,7 +178,8 @@ def test_cors() -> None:
     [
         ({"route": TO_REVIEWS, "redirect": {}}, "spec.http[0]"),
         ({}, "spec.http[0]"),
-        ({"delegate": {"name": "x"}}, "spec.http[0].delegate"),
+        ({"delegate": {"name": "x"}, "route": TO_REVIEWS}, "spec.http[0]"),
+        ({"delegate": {}}, "spec.http[0].delegate.name"),
         ({"route": [{"destination": {}}]}, "spec.http[0].route[0].destination.host"),
         ({"route": TO_REVIEWS, "timeout": "soon"}, "spec.http[0].timeout"),
         ({"route": TO_REVIEWS, "fault": {"abort": {"httpStatus": 99}}}, "spec.http[0].fault.abort.httpStatus"),
@@ -195,6 +196,13 @@ def test_unknown_fields_are_reported() -> None:
     parsed = parse(http=[{"route": TO_REVIEWS, "tiemout": "1s"}])
     assert [(p.field, p.reason) for p in parsed.problems] == [("spec.http[0].tiemout", "UnsupportedField")]
     assert len(parsed.http) == 1
+
+
+def test_delegation() -> None:
+    parsed = parse(http=[{"delegate": {"name": "d"}}, {"delegate": {"name": "e", "namespace": "n"}}])
+    assert [rule.delegate for rule in parsed.http] == [("default", "d"), ("n", "e")]
+    delegate = virtual_service({"metadata": {"name": "d", "namespace": "n"}, "spec": {"http": [{"route": TO_REVIEWS}]}})
+    assert (delegate.hosts, delegate.problems, len(delegate.http)) == ((), (), 1)
 
 
 def test_tcp_and_tls_rules() -> None:
