@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import envoy.config.trace.v3.zipkin_pb2
+import envoy.extensions.filters.http.grpc_stats.v3.config_pb2
+import envoy.extensions.filters.listener.original_src.v3.original_src_pb2  # noqa: F401
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
 
