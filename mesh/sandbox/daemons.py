@@ -93,6 +93,7 @@ class Daemon:
         }
 
     async def _run_once(self) -> None:
+        self.ready = trio.Event()
         with open(self._state / "logs" / f"{self.program.name}.log", "ab") as log:
             # Popen here and not in a helper thread: the kernel ties the child to the *thread* that made it.
             process = subprocess.Popen(

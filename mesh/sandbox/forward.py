@@ -23,6 +23,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mesh.sandbox import linux
@@ -203,7 +204,7 @@ class Forwarder:
                 continue
             sock = self._make(int(self._before.get(key[0], {}).get(key[1], ":0").rpartition(":")[2]))
             listener = self._listeners[key] = _Listener(sock, target)
-            self._loop.watch(sock.fileno(), select.EPOLLIN, lambda _events, listener=listener: self._accept(listener))
+            self._loop.watch(sock.fileno(), select.EPOLLIN, partial(self._accept, listener))
         self._publish()
 
     def wait(self, service: str, port: str, client: socket.socket) -> None:
@@ -233,7 +234,7 @@ class Forwarder:
                 except OSError as exc:
                     _log.info("a waiting client has gone: %s", exc)
 
-    def _accept(self, listener: _Listener) -> None:
+    def _accept(self, listener: _Listener, _events: int) -> None:
         try:
             client, _address = listener.sock.accept()
         except OSError as exc:  # the client went away before, or descriptors are used up: the next event tries again

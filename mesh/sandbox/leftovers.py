@@ -5,6 +5,7 @@ environment names the state directory. Other sandboxes' are never touched.
 """
 
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -106,8 +107,6 @@ def _kill(pid: int, start: int) -> int:
 
 
 def _wait_for_end(pidfd: int) -> None:
-    import select
-
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.poll(1000)

@@ -34,6 +34,7 @@ from mesh.sandbox import leftovers, linux, netns
 from mesh.sandbox.daemons import Daemon, Program, environment
 from mesh.sandbox.layout import Layout, locate
 from mesh.sandbox.network import NODE_IP
+from mesh.sandbox.node.runtimeclient import RuntimeClient, RuntimeFailure
 
 API_PORT = 6443
 _UP_SECONDS = 60.0
@@ -321,10 +322,11 @@ class Supervisor:
         for daemon in order[1:3]:
             nursery.start_soon(daemon.run)
         for daemon in order[1:3]:
-            await daemon.ready.wait()
+            if not await self._wait_ready(daemon):
+                return
         for daemon in order[3:]:
             nursery.start_soon(daemon.run)
-        for daemon in order[1:]:
+        for daemon in order[3:]:
             if not await self._wait_ready(daemon):
                 return
         self._record()
@@ -355,8 +357,6 @@ class Supervisor:
                 nursery.start_soon(self._daemons[name].stop, 2.0)
 
     async def _stop_containers(self) -> None:
-        from mesh.sandbox.node.runtimeclient import RuntimeClient, RuntimeFailure
-
         try:
             async with trio.open_nursery() as nursery:
                 client = await RuntimeClient.connect(self._layout.runtime_socket)

@@ -1,6 +1,7 @@
 """The garbage collector's shell: an index of who owns whom over every kind, custom ones included."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import trio
@@ -54,7 +55,7 @@ class Collector:
         for resource in wanted - self._watched.keys():
             known = resource in self._shell.informers
             informer = self._shell.informer(resource)
-            informer.subscribe(lambda old, new, resource=resource: self._on_change(resource, old, new))
+            informer.subscribe(partial(self._on_change, resource))
             self._watched[resource] = None
             if not known:
                 self._watched[resource] = scope = trio.CancelScope()

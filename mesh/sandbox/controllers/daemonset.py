@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mesh.sandbox.controllers.plan import Create, Delete, Plan, is_controlled_by, pod_from_template, short_hash, status_patch
+from mesh.sandbox.controllers.plan import (
+    Create,
+    Delete,
+    Plan,
+    is_controlled_by,
+    pod_from_template,
+    short_hash,
+    status_patch,
+)
 from mesh.sandbox.controllers.pods import is_ready, seconds_to_available
 from mesh.sandbox.kubeclient import DAEMON_SETS, PODS
 

@@ -11,7 +11,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mesh.sandbox.controllers.plan import Create, Delete, Note, Patch, Plan, condition, controller_of, is_controlled_by, matches, owner_reference, short_hash, status_patch
+from mesh.sandbox.controllers.plan import (
+    Create,
+    Delete,
+    Note,
+    Patch,
+    Plan,
+    condition,
+    controller_of,
+    is_controlled_by,
+    matches,
+    owner_reference,
+    short_hash,
+    status_patch,
+)
 from mesh.sandbox.kubeclient import DEPLOYMENTS, REPLICA_SETS
 from mesh.sandbox.times import parse_stamp, stamp
 
@@ -188,7 +201,8 @@ def _write_sets(
     """Sizes, annotations and minReadySeconds of the existing sets, one patch each."""
     wanted = deployment["spec"].get("replicas", 1)
     for rs in mine:
-        name, patch = rs["metadata"]["name"], {}
+        name = rs["metadata"]["name"]
+        patch: Json = {}
         annotations = rs["metadata"].get("annotations") or {}
         if (size := scale.get(name, _replicas(rs))) != _replicas(rs):
             patch["spec"] = {"replicas": size}
@@ -212,9 +226,9 @@ def _write_sets(
         if name == (current or {}).get("metadata", {}).get("name"):
             current = rs
     if current is not None:
-        revision = (current["metadata"].get("annotations") or {}).get(REVISION)
-        if revision and (deployment["metadata"].get("annotations") or {}).get(REVISION) != revision:
-            result.actions.append(Patch(DEPLOYMENTS, deployment, {"metadata": {"uid": deployment["metadata"]["uid"], "annotations": {REVISION: revision}}}))
+        own = (current["metadata"].get("annotations") or {}).get(REVISION)
+        if own and (deployment["metadata"].get("annotations") or {}).get(REVISION) != own:
+            result.actions.append(Patch(DEPLOYMENTS, deployment, {"metadata": {"uid": deployment["metadata"]["uid"], "annotations": {REVISION: own}}}))
 
 
 def _status(result: Plan, deployment: Json, current: Json | None, old: list[Json], scale: dict[str, int], now: float) -> None:

@@ -1,11 +1,11 @@
 """The namespace controller's shell: fill new namespaces, empty those that go."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mesh.sandbox.controllers import namespaces
 from mesh.sandbox.controllers.discovery import Discovery
-from mesh.sandbox.controllers.plan import Plan
 from mesh.sandbox.controllers.queue import Queue
 from mesh.sandbox.controllers.shell import Shell
 from mesh.sandbox.informer import key_of
@@ -32,12 +32,12 @@ def namespace_queue(shell: Shell, discovery: Discovery, ca_file: Path) -> Queue[
     queue: Queue[str] = Queue("namespaces", reconcile)
     every.subscribe(lambda old, new: queue.add(key_of(new or old or {})[1]))
     for informer, name in ((accounts, "default"), (maps, namespaces.ROOT_CA)):
-        informer.subscribe(lambda old, new, name=name: _on_content(queue, old, new, name))
+        informer.subscribe(partial(_on_content, queue, name))
     shell.informer(PODS).subscribe(lambda old, new: queue.add(key_of(old)[0]) if new is None and old is not None else None)
     return queue
 
 
-def _on_content(queue: Queue[str], old: Json | None, new: Json | None, name: str) -> None:
+def _on_content(queue: Queue[str], name: str, old: Json | None, new: Json | None) -> None:
     where, what = key_of(new or old or {})
     if what == name:
         queue.add(where)

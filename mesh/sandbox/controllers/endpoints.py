@@ -98,7 +98,7 @@ def _slices(service: Json, members: list[Json], nodes: Mapping[str, Json]) -> li
 
 def _slice(service: Json, suffix: str, ports: list[Json], endpoints: list[Json]) -> Json:
     meta, spec = service["metadata"], service["spec"]
-    labels = {k: v for k, v in (meta.get("labels") or {}).items()}
+    labels = dict(meta.get("labels") or {})
     labels |= {SERVICE_NAME: meta["name"], MANAGED_BY: CONTROLLER}
     if spec.get("clusterIP") == "None":
         labels["service.kubernetes.io/headless"] = ""

@@ -34,7 +34,7 @@ def plan(job: Json, pods: Sequence[Json], now: float) -> Plan:
     if failure is None and started and (limit := spec.get("activeDeadlineSeconds")) is not None:
         result.again(max(0.0, parse_stamp(started) + limit - now))
     wanted = _needed(spec, done, bool(succeeded), active)
-    if failure or wanted == 0 and not active:
+    if failure or (wanted == 0 and not active):
         wanted = 0
     fresh: Json = {
         "startTime": started,

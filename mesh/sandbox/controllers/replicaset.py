@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mesh.sandbox.controllers.plan import Create, Delete, Note, Patch, Plan, controller_of, is_controlled_by, matches, owner_reference, pod_from_template, status_patch
+from mesh.sandbox.controllers.plan import (
+    Create,
+    Delete,
+    Note,
+    Patch,
+    Plan,
+    controller_of,
+    is_controlled_by,
+    matches,
+    owner_reference,
+    pod_from_template,
+    status_patch,
+)
 from mesh.sandbox.controllers.pods import deletion_order, is_active, is_ready, seconds_to_available
 from mesh.sandbox.kubeclient import PODS, REPLICA_SETS
 

@@ -6,7 +6,16 @@ Not here: volumeClaimTemplates (the sandbox has no storage) and `partition` (old
 from collections.abc import Sequence
 from typing import Any
 
-from mesh.sandbox.controllers.plan import Create, Delete, Note, Plan, is_controlled_by, pod_from_template, short_hash, status_patch
+from mesh.sandbox.controllers.plan import (
+    Create,
+    Delete,
+    Note,
+    Plan,
+    is_controlled_by,
+    pod_from_template,
+    short_hash,
+    status_patch,
+)
 from mesh.sandbox.controllers.pods import is_active, is_ready, seconds_to_available
 from mesh.sandbox.kubeclient import PODS, STATEFUL_SETS
 

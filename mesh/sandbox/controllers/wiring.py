@@ -120,7 +120,12 @@ def daemon_sets(shell: Shell) -> Workload:
         return daemonset.plan(found, list(pods.all(found["metadata"]["namespace"])), list(nodes.all()), shell.clock())
 
     workload = Workload(shell, DAEMON_SETS, planner, (PODS,))
-    nodes.subscribe(lambda _old, _new: [workload.queue.add(key_of(item)) for item in workload.informer.all()])
+
+    def on_node(_old: Json | None, _new: Json | None) -> None:
+        for item in workload.informer.all():
+            workload.queue.add(key_of(item))
+
+    nodes.subscribe(on_node)
     return workload
 
 
@@ -162,11 +167,16 @@ def service_endpoints(shell: Shell) -> Queue[Key]:
         if name:
             queue.add((item["metadata"]["namespace"], name))
 
+    def on_node(old: Json | None, _new: Json | None) -> None:
+        if old is None:  # its zone becomes known
+            for service in services.all():
+                queue.add(key_of(service))
+
     services.subscribe(lambda old, new: queue.add(key_of(new or old or {})))
     pods.subscribe(on_pod)
     slices.subscribe(on_slice)
     objects.subscribe(lambda old, new: queue.add(key_of(new or old or {})))
-    nodes.subscribe(lambda old, _new: [queue.add(key_of(service)) for service in services.all()] if old is None else None)
+    nodes.subscribe(on_node)
     return queue
 
 

@@ -104,7 +104,7 @@ class WebSocket:
         except LocalProtocolError:
             pass  # it is closed already
 
-    async def _send(self, event: Message | CloseConnection | Pong) -> None:
+    async def _send(self, event: BytesMessage | CloseConnection | Pong) -> None:
         async with self._lock:
             await self._raw.send(self._connection.send(event))
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ def format_entry(entry: Entry, timestamps: bool) -> bytes:
     return entry.stamp.encode() + b" " + entry.text if timestamps else entry.text
 
 
-async def read_log(path: Path, options: LogOptions, ended: trio.Event) -> AsyncIterator[bytes]:
+async def read_log(path: Path, options: LogOptions, ended: trio.Event) -> AsyncGenerator[bytes, None]:
     """Pieces of the log; with `follow` until `ended` is set and everything is read."""
     left = options.limit
     with _Watch(path) as watch:

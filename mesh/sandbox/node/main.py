@@ -16,7 +16,17 @@ from mesh.sandbox.events import EventRecorder
 from mesh.sandbox.images import BadTable, Image, ImageTable, load_table
 from mesh.sandbox.informer import Informer
 from mesh.sandbox.ipam import AddressPool
-from mesh.sandbox.kubeclient import CONFIGMAPS, ENDPOINT_SLICES, NODES, PODS, SECRETS, SERVICES, Json, KubeClient, read_kubeconfig
+from mesh.sandbox.kubeclient import (
+    CONFIGMAPS,
+    ENDPOINT_SLICES,
+    NODES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Json,
+    KubeClient,
+    read_kubeconfig,
+)
 from mesh.sandbox.layout import Layout
 from mesh.sandbox.network import NODE_IP
 from mesh.sandbox.node import registration, volumefiles

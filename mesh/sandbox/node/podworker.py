@@ -16,6 +16,7 @@ import trio
 
 from mesh.sandbox import netns
 from mesh.sandbox.kubeclient import PODS, SERVICE_ACCOUNTS, ApiError, Unreachable
+from mesh.sandbox.layout import NETNS_DIR
 from mesh.sandbox.node import podstatus, volumefiles, volumes
 from mesh.sandbox.node.container import PodFiles, not_enforced
 from mesh.sandbox.node.context import NodeContext
@@ -302,7 +303,7 @@ class PodWorker:
     def _adopt_network(self) -> bool:
         """Whether the pod's namespaces and containers are still there from before the node agent was restarted."""
         alive = any(key.startswith(f"{self.uid}/") for key in self.node.adopted)
-        name = Path(netns.NETNS_DIR, self.node.layout.pod_netns(self.uid))
+        name = Path(NETNS_DIR, self.node.layout.pod_netns(self.uid))
         if not alive or not name.exists() or not self.files.sandbox.exists():
             return False
         self.ip = json.loads(self.files.sandbox.read_text())["ip"]

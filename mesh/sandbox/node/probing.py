@@ -113,7 +113,7 @@ def _grpc_health(address: str, service: str, seconds: float) -> str | None:
     raw = service.encode()
     request = b"\x0a" + _varint(len(raw)) + raw if raw else b""
     with grpc.insecure_channel(address, options=[("grpc.primary_user_agent", _USER_AGENT)]) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        check = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=bytes, response_deserializer=bytes)
         try:
             answer: bytes = check(request, timeout=seconds)
         except grpc.RpcError as exc:

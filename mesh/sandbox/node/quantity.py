@@ -23,10 +23,14 @@ def parse(text: str) -> Fraction:
     number, exponent, suffix = match.groups()
     value = Fraction(number)
     if exponent is not None:
-        return value * Fraction(10) ** int(exponent)
+        return value * _power_of_ten(int(exponent))
     if suffix in _BINARY:
-        return value * 2 ** _BINARY[suffix]
-    return value * Fraction(10) ** _DECIMAL[suffix or ""]
+        return value * Fraction(2 ** _BINARY[suffix])
+    return value * _power_of_ten(_DECIMAL[suffix or ""])
+
+
+def _power_of_ten(exponent: int) -> Fraction:
+    return Fraction(10**exponent) if exponent >= 0 else Fraction(1, 10**-exponent)
 
 
 def divide(text: str, divisor: str) -> int:

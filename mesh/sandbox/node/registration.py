@@ -7,7 +7,17 @@ from collections.abc import Callable
 
 import trio
 
-from mesh.sandbox.kubeclient import LEASES, NODES, SERVICES, ENDPOINT_SLICES, ApiError, Json, KubeClient, Resource, Unreachable
+from mesh.sandbox.kubeclient import (
+    ENDPOINT_SLICES,
+    LEASES,
+    NODES,
+    SERVICES,
+    ApiError,
+    Json,
+    KubeClient,
+    Resource,
+    Unreachable,
+)
 from mesh.sandbox.network import DNS_IP, KUBELET_PORT, NODE_IP
 from mesh.sandbox.times import micro_stamp, stamp
 

@@ -273,7 +273,7 @@ class Runtime:
                 for fd in starting.fds:
                     os.close(fd)
                 starting.on_failure()
-                answer = {"error": starting.error.decode(errors="replace")}
+                answer: Json = {"error": starting.error.decode(errors="replace")}
                 starting.fds = []
             else:
                 answer = {"ok": starting.on_success()}

@@ -20,9 +20,17 @@ from wsproto.utilities import generate_accept_token
 
 from mesh.sandbox.network import KUBELET_PORT, NODE_IP
 from mesh.sandbox.node import sessions, spdy
-from mesh.sandbox.node.channels import ByteStream, Channel, ChannelSocket, SpdyConnection, SpdyStream, TransportBytes, WebSocket
-from mesh.sandbox.node.context import NodeContext
+from mesh.sandbox.node.channels import (
+    ByteStream,
+    Channel,
+    ChannelSocket,
+    SpdyConnection,
+    SpdyStream,
+    TransportBytes,
+    WebSocket,
+)
 from mesh.sandbox.node.container import container_key
+from mesh.sandbox.node.context import NodeContext
 from mesh.sandbox.node.logs import LogOptions, read_log
 from mesh.sandbox.node.podstatus import Running, Waiting
 from mesh.sandbox.node.podworker import PodWorker

@@ -71,7 +71,8 @@ def _target_port(item: Json, port: Json) -> int | None:
     for candidate in item.get("ports") or ():
         same_protocol = candidate.get("protocol", "TCP") == port.get("protocol", "TCP")
         if same_protocol and (candidate.get("name") or "") == (port.get("name") or ""):
-            return candidate.get("port")
+            number: int | None = candidate.get("port")
+            return number
     return None
 
 
