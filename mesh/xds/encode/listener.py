@@ -19,6 +19,7 @@ from mesh.model.listener import ChainMatch, Direction, FilterChain, HttpManager,
 from mesh.model.route import NO_MUTATION
 from mesh.xds.encode.common import Path, address, bounded, cidr, duration, origin_metadata, pack, uint32
 from mesh.xds.encode.http_manager import encode_access_log, encode_http_manager
+from mesh.xds.encode.route import limit_streams
 from mesh.xds.encode.tls import downstream_socket
 from mesh.xds.wire import HTTP_MANAGER, TCP_PROXY
 
@@ -47,7 +48,10 @@ def encode_listener(value: Listener) -> Any:
     if value.api is not None:
         if value.chains or value.default_chain is not None:
             raise path.error("api", "an API listener has no filter chains")
-        message.api_listener.api_listener.CopyFrom(pack(encode_http_manager(value.api, path.at("api"))))
+        manager = encode_http_manager(value.api, path.at("api"))
+        if manager.HasField("route_config"):
+            limit_streams(manager.route_config)
+        message.api_listener.api_listener.CopyFrom(pack(manager))
         return message
     if not value.chains and value.default_chain is None:
         raise path.error("chains", "is empty")

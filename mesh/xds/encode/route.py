@@ -49,6 +49,17 @@ def encode_route_config(value: RouteConfig, path: Path | None = None) -> Any:
     )
 
 
+def limit_streams(message: Any) -> None:
+    """Say a configuration's timeouts in the only way that gRPC clients understand: as `max_stream_duration`.
+
+    Not for Envoy, where it would also end WebSockets and streams that answer in time.
+    """
+    for host in message.virtual_hosts:
+        for route in host.routes:
+            if route.HasField("route") and (route.route.timeout.seconds or route.route.timeout.nanos):
+                route.route.max_stream_duration.max_stream_duration.CopyFrom(route.route.timeout)
+
+
 def _check_bodies(value: RouteConfig, path: Path) -> None:
     """Envoy refuses the whole configuration over one body that is too long."""
     limit = value.max_direct_response_bytes

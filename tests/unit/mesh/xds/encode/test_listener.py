@@ -4,7 +4,8 @@ import pytest
 
 from mesh.model.addr import Address
 from mesh.model.listener import ChainMatch, FilterChain, HttpManager, Listener, ListenerFilter, TcpProxy
-from mesh.model.route import HeaderMutation, WeightedCluster
+from mesh.model.match import RouteMatch
+from mesh.model.route import ForwardAction, HeaderMutation, Route, RouteConfig, VirtualHost, WeightedCluster
 from tests.support.xds_json import to_json, unencodable
 
 TCP = TcpProxy("s", (WeightedCluster("c"),))
@@ -64,6 +65,17 @@ def test_tcp_cluster_with_weight_zero_is_left_out():
 
 def test_api_listener_has_no_address():
     assert set(to_json(API)) == {"name", "api_listener"}
+
+
+def test_timeouts_inside_an_api_listener_are_said_to_grpc():
+    routes = tuple(
+        Route(RouteMatch(), ForwardAction((WeightedCluster("c"),), timeout_seconds=seconds)) for seconds in (1.5, 0.0)
+    )
+    config = RouteConfig("r", (VirtualHost("h", ("*",), routes),))
+    document = to_json(Listener("l", api=HttpManager("s", route_config=config)))
+    timed, endless = document["api_listener"]["api_listener"]["route_config"]["virtual_hosts"][0]["routes"]
+    assert timed["route"]["max_stream_duration"] == {"max_stream_duration": "1.500s"}
+    assert "max_stream_duration" not in endless["route"]
 
 
 def test_listener_filters_may_wait_for_ever():
