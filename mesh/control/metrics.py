@@ -11,7 +11,6 @@ Labels = tuple[tuple[str, str], ...]
 BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 _HELP = {
     "pilot_k8s_reg_events": "Events from Kubernetes by kind and type.",
-    "pilot_k8s_cfg_events": "Changes of mesh objects that took effect.",
     "pilot_k8s_watch_relists": "Watches that were too old and listed again.",
     "pilot_k8s_watch_last_event_seconds": "Unix time of the last event or bookmark of a watch.",
     "pilot_proxy_convergence_time": "Seconds from the first change to its configuration being sent to a proxy.",

@@ -10,8 +10,8 @@ from typing import Any
 from mesh.control.kube import istio
 from mesh.control.kube.fields import FieldError, Fields, Reader
 from mesh.control.kube.parse_core import meta
+from mesh.control.kube.parse_http_action import cors_policy, direct_response, fault, redirects, rewrites
 from mesh.control.kube.parse_match import (
-    check_regex,
     fqdn,
     header_name,
     host_of,
@@ -22,40 +22,8 @@ from mesh.control.kube.parse_match import (
 from mesh.control.kube.parse_retry import istio_retry
 from mesh.control.kube.rules import Backend, HttpRule, MirrorTo, RuleMatch, Where
 from mesh.model.addr import Cidr
-from mesh.model.match import HeaderMatch, PathKind, PathMatch, QueryMatch, RouteMatch, StringKind, StringMatch
-from mesh.model.route import (
-    CorsPolicy,
-    DirectResponse,
-    Fault,
-    FaultAbort,
-    FaultDelay,
-    FullRewrite,
-    PathRewrite,
-    PrefixRewrite,
-    RedirectAction,
-    RegexRewrite,
-)
+from mesh.model.match import HeaderMatch, PathKind, PathMatch, QueryMatch, RouteMatch
 
-_GRPC_CODES = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-]
-_REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
 _HOST = re.compile(r"(\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*)")
 
 
@@ -134,13 +102,13 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         name=rule.text("name"),
         matches=matches,
         backends=_backends(rule, destinations, namespace),
-        redirects=_redirects(redirect, matches) if redirect is not None else (),
-        direct=_direct(direct) if direct is not None else None,
+        redirects=redirects(redirect, matches) if redirect is not None else (),
+        direct=direct_response(direct) if direct is not None else None,
         delegate=delegate,
         host_rewrite=host_of(headers),
         timeout_seconds=rule.seconds("timeout") or 0.0,
-        fault=_fault(rule.object("fault")),
-        cors=_cors(rule.object("corsPolicy")),
+        fault=fault(rule.object("fault")),
+        cors=cors_policy(rule.object("corsPolicy")),
         mirrors=_mirrors(rule, namespace),
         request_headers=request_headers,
         response_headers=response_headers,
@@ -151,7 +119,7 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         parsed = replace(parsed, retry=retry, per_try_timeout_seconds=per_try)
     if rewrite is not None:
         authority = rewrite.text("authority")
-        parsed = replace(parsed, rewrites=_rewrites(rewrite, matches), host_rewrite=authority or parsed.host_rewrite)
+        parsed = replace(parsed, rewrites=rewrites(rewrite, matches), host_rewrite=authority or parsed.host_rewrite)
     rule.close()
     return parsed
 
@@ -257,126 +225,6 @@ def _mirrors(rule: Fields, namespace: str) -> tuple[MirrorTo, ...]:
         found.append(MirrorTo(_destination(item, namespace), percentage(item, "percentage", 100.0)))
         item.close()
     return tuple(mirror for mirror in found if mirror.percent > 0)
-
-
-def _redirects(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[RedirectAction, ...]:
-    status = item.integer("redirectCode", 300, 399) or 301
-    if status not in _REDIRECT_CODES:
-        raise FieldError(item.at("redirectCode"), f"must be one of 301, 302, 303, 307 and 308, is {status}")
-    port = item.port("port")
-    derive = item.one_of("derivePort", {"FROM_PROTOCOL_DEFAULT": 0, "FROM_REQUEST_PORT": None}, None)
-    uri, prefix = item.text("uri"), item.text("prefixRewrite")
-    action = RedirectAction(
-        status=status,
-        scheme=item.text("scheme") or None,
-        host=item.text("authority") or None,
-        port=port if port is not None else derive,
-    )
-    item.close()
-    return tuple(
-        replace(action, path=FullRewrite(uri) if uri else _prefix_rewrite(prefix, match) if prefix else None)
-        for match in matches
-    )
-
-
-def _rewrites(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[PathRewrite | None, ...]:
-    uri, regex = item.text("uri"), item.object("uriRegexRewrite")
-    rewrites: tuple[PathRewrite | None, ...]
-    if regex is not None:
-        if uri:
-            raise FieldError(item.path, "has uri and uriRegexRewrite; at most one is allowed")
-        pattern, substitution = regex.required_text("match"), regex.text("rewrite")
-        check_regex(pattern, regex.at("match"))
-        regex.close()
-        rewrites = tuple(RegexRewrite(pattern, substitution) for _ in matches)
-    elif uri:
-        rewrites = tuple(_prefix_rewrite(uri, match) for match in matches)
-    else:
-        rewrites = ()
-    item.close()
-    return rewrites
-
-
-def _prefix_rewrite(replacement: str, match: RuleMatch) -> PathRewrite:
-    """Istio replaces what matched: the prefix, or the whole path of an exact or regex match."""
-    if match.match.path.kind is PathKind.REGEX:
-        return FullRewrite(replacement)
-    return PrefixRewrite(replacement)
-
-
-def _direct(item: Fields) -> DirectResponse:
-    status = item.integer("status", 100, 599)
-    if status is None:
-        raise FieldError(item.at("status"), "is required", "Required")
-    body = item.object("body")
-    content = b""
-    if body is not None:
-        if body.has("bytes"):
-            raise FieldError(body.at("bytes"), "is not supported; use string", "UnsupportedField")
-        content = body.text("string").encode()
-        body.close()
-    item.close()
-    return DirectResponse(status, content)
-
-
-def _fault(item: Fields | None) -> Fault | None:
-    if item is None:
-        return None
-    delay, abort = item.object("delay"), item.object("abort")
-    fault = Fault(_delay(delay) if delay else None, _abort(abort) if abort else None)
-    item.close()
-    return fault
-
-
-def _delay(item: Fields) -> FaultDelay:
-    seconds = item.seconds("fixedDelay")
-    if seconds is None:
-        raise FieldError(item.at("fixedDelay"), "is required", "Required")
-    # `percent` is Istio's old integer field; neither given means always.
-    legacy = item.integer("percent", 0, 100)
-    delay = FaultDelay(seconds, percentage(item, "percentage", 100.0 if legacy is None else float(legacy)))
-    item.close()
-    return delay
-
-
-def _abort(item: Fields) -> FaultAbort:
-    percent = percentage(item, "percentage", 100.0)
-    http_status = item.integer("httpStatus", 200, 599)
-    grpc_text = item.text("grpcStatus")
-    item.close()
-    if (http_status is None) == (not grpc_text):
-        raise FieldError(item.path, "needs exactly one of httpStatus and grpcStatus")
-    if http_status is not None:
-        return FaultAbort(percent, http_status=http_status)
-    if grpc_text.isdigit() and int(grpc_text) < len(_GRPC_CODES):
-        return FaultAbort(percent, grpc_status=int(grpc_text))
-    if grpc_text.upper() not in _GRPC_CODES:
-        raise FieldError(item.at("grpcStatus"), f"{grpc_text!r} is no gRPC status", "UnsupportedValue")
-    return FaultAbort(percent, grpc_status=_GRPC_CODES.index(grpc_text.upper()))
-
-
-def _cors(item: Fields | None) -> CorsPolicy | None:
-    if item is None:
-        return None
-    origins = [match for entry in item.objects("allowOrigins") if (match := string_match(entry)) is not None]
-    origins += [
-        StringMatch(StringKind.REGEX, ".*") if origin == "*" else StringMatch(StringKind.EXACT, origin)
-        for origin in item.texts("allowOrigin")
-    ]
-    max_age = item.seconds("maxAge")
-    policy = CorsPolicy(
-        allow_origins=tuple(origins),
-        allow_methods=",".join(item.texts("allowMethods")),
-        allow_headers=",".join(item.texts("allowHeaders")),
-        expose_headers=",".join(item.texts("exposeHeaders")),
-        max_age="" if max_age is None else str(int(max_age)),
-        allow_credentials=item.boolean("allowCredentials"),
-        forward_unmatched=item.one_of(
-            "unmatchedPreflights", {"UNSPECIFIED": True, "FORWARD": True, "IGNORE": False}, True
-        ),
-    )
-    item.close()
-    return policy
 
 
 def _l4(rule: Fields, namespace: str, is_tls: bool) -> istio.L4Rule:
