@@ -223,7 +223,7 @@ class Downstream:
         except BaseException:
             if self._forwarding is not None:
                 self._forwarding.abandon()
-                self._forwarding = None
+            self._forwarding = self._decision = None
             raise
         finally:
             self.channel.on_idle = None

@@ -437,6 +437,9 @@ class Forwarding:
             self._unsent = b""
             self._down.parker.wake()
             return
+        except Exception as exc:
+            self._down.fail(exc)
+            return
         if sent == len(self._unsent):
             self._unsent = b""
         else:

@@ -298,3 +298,47 @@ async def test_flags_tell_what_happened() -> None:
         assert seen == [
             (503, (Flag.UPSTREAM_CONNECT_FAILURE,), "upstream_reset_before_response_started{remote_connection_failure}")
         ]
+
+
+async def test_a_timeout_while_the_callbacks_have_the_request_frees_everything() -> None:
+    """The second request goes out on a pooled connection, driven by callbacks alone."""
+
+    async def once(stream: trio.SocketStream, upstream: Upstream) -> None:
+        await read_head(stream)
+        await stream.send_all(OK)
+        await read_head(stream)
+        await stream.receive_some(1)
+
+    async with serving(once) as upstream:
+        async with running(only(forward("a", timeout_seconds=0.05), port=upstream.port)) as proxy:
+            async with client(proxy) as stream:
+                for status in (200, 504, 200):
+                    await stream.send_all(GET)
+                    assert (await read_response(stream))[0] == status
+            runtime = proxy.current.clusters["a"]
+            assert runtime.breaker.requests == 0 and runtime.balancer.hosts[0].active == 0
+
+
+async def test_a_client_that_leaves_while_the_callbacks_have_its_request() -> None:
+    gone = trio.Event()
+
+    async def once(stream: trio.SocketStream, upstream: Upstream) -> None:
+        await read_head(stream)
+        await stream.send_all(OK)
+        await read_head(stream)
+        upstream.requests.append(b"")
+        assert await stream.receive_some(1) == b""
+        gone.set()
+
+    async with serving(once) as upstream:
+        async with running(only(forward("a"), port=upstream.port)) as proxy:
+            async with client(proxy) as stream:
+                await stream.send_all(GET)
+                await read_response(stream)
+                await stream.send_all(GET)
+                while not upstream.requests:
+                    await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(2):
+                await gone.wait()
+                await proxy.drain.wait_idle()
+            assert proxy.current.clusters["a"].breaker.requests == 0

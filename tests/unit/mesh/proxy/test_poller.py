@@ -87,6 +87,22 @@ async def test_idle_channels_report_their_events() -> None:
         assert seen[-1] is True
 
 
+async def test_what_callbacks_put_off_is_done_when_the_batch_is_over() -> None:
+    async with pair() as (poller, channel, theirs):
+        seen: list[str] = []
+
+        def on_event() -> None:
+            seen.append("event")
+            poller.after_batch.append(lambda: (seen.append("first"), poller.after_batch.append(lambda: seen.append("second"))))
+
+        await trio.testing.wait_all_tasks_blocked()
+        channel.on_idle = on_event
+        theirs.sendall(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == ["event", "first", "second"] and poller.after_batch == []
+        channel.on_idle = None
+
+
 async def test_either_of_two_channels_wakes_the_task() -> None:
     async with pair() as (poller, channel, theirs):
         more, other = socket.socketpair()
