@@ -78,7 +78,7 @@ def test_same_apply_again_writes_nothing(api: client.ApiClient) -> None:
 
 def test_apply_needs_a_manager(api: client.ApiClient) -> None:
     code, said, _ = call(api, "PATCH", f"{DEPLOYMENTS}/x", deployment("x"), APPLY)
-    assert code == 400 and "fieldManager: Required value" in said["message"]
+    assert code == 422 and "fieldManager: Required value" in said["message"]
 
 
 def test_strategic_patch_merges_containers_by_name(api: client.ApiClient) -> None:

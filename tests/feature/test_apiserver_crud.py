@@ -62,7 +62,7 @@ def test_stale_update_conflicts_and_fresh_one_counts_generation(api: client.ApiC
 
 def test_status_is_written_through_its_own_door_only(api: client.ApiClient) -> None:
     _, made, _ = call(api, "POST", DEPLOYMENTS, {**deployment("door"), "status": {"replicas": 9}})
-    assert "status" not in made
+    assert made["status"] == {}
     code, after, _ = call(api, "PUT", f"{DEPLOYMENTS}/door/status", {**made, "spec": {**made["spec"], "replicas": 7}, "status": {"replicas": 4}})
     assert (code, after["status"]["replicas"], after["spec"]["replicas"], after["metadata"]["generation"]) == (200, 4, 1, 1)
     _, again, _ = call(api, "PATCH", f"{DEPLOYMENTS}/door", {"status": {"replicas": 5}}, "application/merge-patch+json")
@@ -78,7 +78,7 @@ def test_write_that_changes_nothing_keeps_the_revision(api: client.ApiClient) ->
 def test_unknown_field_is_refused_warned_about_or_dropped(api: client.ApiClient) -> None:
     wrong = '{"metadata":{"name":"%s"},"data":{"a":"1","a":"2"},"dta":{}}'
     code, said, _ = call(api, "POST", CM, wrong % "strict", fieldValidation="Strict")
-    assert code == 400 and said["message"] == 'strict decoding error: unknown field "dta", duplicate field "data.a"'
+    assert code == 400 and said["message"].endswith('strict decoding error: duplicate field "data.a", unknown field "dta"')
     code, made, headers = call(api, "POST", CM, wrong % "warn")
     assert code == 201 and "dta" not in made
     assert headers["Warning"].count("299 - ") == 2

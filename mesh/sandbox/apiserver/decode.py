@@ -147,9 +147,10 @@ def conform(obj: dict[str, Any], resource: Resource, level: FieldValidation, dup
     for name in ("labels", "annotations", "finalizers", "ownerReferences"):
         if name in obj["metadata"] and not obj["metadata"][name]:
             del obj["metadata"][name]  # as Go's omitempty: an empty map and an absent one are the same object
-    problems = [f'unknown field "{path}"' for path in unknown] + [f'duplicate field "{path}"' for path in duplicates]
+    problems = [f'duplicate field "{path}"' for path in duplicates] + [f'unknown field "{path}"' for path in unknown]
     if problems and level is FieldValidation.STRICT:
-        raise status.bad_request(f"strict decoding error: {', '.join(problems)}")
+        where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+        raise status.bad_request(f"{where}strict decoding error: {', '.join(problems)}")
     if level is FieldValidation.WARN:
         warnings += problems
 

@@ -170,6 +170,7 @@ def _job(obj: Obj) -> None:
         labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
         put(labels, **{"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid, "job-name": name})
         put(spec, selector={"matchLabels": {"batch.kubernetes.io/controller-uid": uid}})
+        put(obj["metadata"], labels=dict(labels))
 
 
 def _cron_job(obj: Obj) -> None:

@@ -104,6 +104,9 @@ def decide(old: Obj, resource: Resource, options: Options, now: datetime) -> Ver
         meta.pop("finalizers", None)
     held = bool(finalizers) or (resource.key == "namespaces" and bool(obj.get("spec", {}).get("finalizers")))
     if not held and grace == 0:
+        if resource.key == "pods":
+            meta.setdefault("deletionTimestamp", timestamp(now))
+            meta["deletionGracePeriodSeconds"] = 0
         return Verdict(obj, True)
     if ending and grace >= meta.get("deletionGracePeriodSeconds", 0) and finalizers == (old["metadata"].get("finalizers") or []):
         return Verdict(None, False)

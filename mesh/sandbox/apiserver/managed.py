@@ -83,7 +83,7 @@ def on_create(obj: Obj, resource: Resource, manager: str, now: datetime) -> None
         return
     managers = Managers([])
     managers.set((manager, UPDATE, resource.api_version, ""), fields.owned(obj, _node(resource)), now)
-    obj["metadata"]["managedFields"] = managers.entries()
+    _write(obj, managers)
 
 
 def on_update(new: Obj, old: Obj, resource: Resource, subresource: str, manager: str, now: datetime) -> None:
@@ -98,7 +98,15 @@ def on_update(new: Obj, old: Obj, resource: Resource, subresource: str, manager:
     if changed or removed:
         managers.take(key, fields.union(changed, removed))
         managers.set(key, fields.difference(fields.union(managers.sets.get(key, {}), changed), removed), now)
-    new["metadata"]["managedFields"] = managers.entries()
+    _write(new, managers)
+
+
+def _write(obj: Obj, managers: Managers) -> None:
+    entries = managers.entries()
+    if entries:
+        obj["metadata"]["managedFields"] = entries
+    else:
+        obj["metadata"].pop("managedFields", None)
 
 
 def on_apply(new: Obj, old: Obj, resource: Resource, subresource: str, manager: str, now: datetime) -> None:

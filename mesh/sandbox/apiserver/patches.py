@@ -68,7 +68,7 @@ def decider(call: Call, kind: str) -> Callable[[Obj], Obj]:
 
 async def _server_side_apply(cluster: Cluster, call: Call) -> tuple[Stored, bool]:
     if not call.request.arg("fieldManager"):
-        raise status.bad_request('PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch')
+        raise status.invalid("meta.k8s.io", "PatchOptions", "", [status.Cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")])
     body = decode.decode_yaml(call.request.body)
     config = decode.check_kind(body.value, call.resource)
     if not isinstance(body.value.get("metadata"), dict) or config["metadata"].get("managedFields"):

@@ -79,7 +79,10 @@ def _container(container: Obj, path: str, volumes: set[str]) -> list[Cause]:
     names: set[str] = set()
     for index, port in enumerate(container.get("ports") or ()):
         here = f"{path}.ports[{index}]"
-        causes += port_number(port.get("containerPort"), f"{here}.containerPort")
+        if port.get("containerPort") == 0:
+            causes.append(Cause("FieldValueRequired", f"{here}.containerPort", "Required value"))
+        else:
+            causes += port_number(port.get("containerPort"), f"{here}.containerPort")
         _choice(port.get("protocol"), ("TCP", "UDP", "SCTP"), f"{here}.protocol", causes)
         name = port.get("name")
         if name and not is_port_name(name):

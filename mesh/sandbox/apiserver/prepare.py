@@ -7,7 +7,7 @@ from typing import Any
 from mesh.sandbox.apiserver import crd, defaults, services, status, validation
 from mesh.sandbox.apiserver.cluster import Call, Cluster
 from mesh.sandbox.apiserver.schema import structural
-from mesh.sandbox.apiserver.schema.definitions import TYPE_META, resolve
+from mesh.sandbox.apiserver.schema.definitions import TYPE_META, Node, child, resolve
 from mesh.sandbox.apiserver.storage import Key
 
 Obj = dict[str, Any]
@@ -27,10 +27,19 @@ def normalise(new: Obj, old: Obj | None, call: Call) -> None:
         finalizers = ["kubernetes"] if old is None else old.get("spec", {}).get("finalizers")
         new["spec"] = {"finalizers": finalizers} if finalizers else {}
     defaults.fill(new, resource.key)
+    if resource.has_status:
+        _complete_status(new.setdefault("status", {}), child(resource.schema, "status") or {})
     if resource.key == "services":
         services.carry_over(new, old)
     if resource.key == "customresourcedefinitions.apiextensions.k8s.io":
         crd.finish(new, old, call.target.subresource)
+
+
+def _complete_status(status_part: Obj, node: Node) -> None:
+    """A status is never absent, and its counters are never: typed clients read through both."""
+    for name in node.get("required", ()):
+        if (child(node, name) or {}).get("type") == "integer":
+            status_part.setdefault(name, 0)
 
 
 def _string_data(secret: Obj) -> None:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mesh.sandbox.apiserver import decode, deletion, objects, patches, reads, status, writes
+from mesh.sandbox.apiserver import decode, deletion, managed, objects, patches, reads, status, writes
 from mesh.sandbox.apiserver.cluster import Call, Cluster
 from mesh.sandbox.apiserver.convert import from_storage
 from mesh.sandbox.apiserver.http import Response
 from mesh.sandbox.apiserver.jsonpatch import PatchError, apply_json_patch, apply_merge_patch
-from mesh.sandbox.apiserver.registry import Scale, dig
+from mesh.sandbox.apiserver.registry import Resource, Scale, dig
 from mesh.sandbox.apiserver.selectors import format_selector, match_selector
 from mesh.sandbox.apiserver.status import Cause
 from mesh.sandbox.apiserver.storage import Key, dump
@@ -74,8 +74,13 @@ async def scale(cluster: Cluster, call: Call) -> Response:
 
     # To everything behind this point it is an ordinary update of the object.
     plain = replace(call, target=replace(call.target, subresource=""))
-    stored = await writes.modify(cluster, plain, decide)
+    stored = await writes.modify(cluster, plain, decide, _track_scale)
     return Response(200, dump(scale_of(from_storage(stored.obj, call.resource), where)))
+
+
+def _track_scale(new: Obj, old: Obj, resource: Resource, subresource: str, manager: str, now: datetime) -> None:
+    """The replicas belong to whoever came through this door, as `subresource: scale`."""
+    managed.on_update(new, old, resource, "scale", manager, now)
 
 
 def _names_revision(patch: Any) -> bool:
@@ -87,6 +92,8 @@ async def binding(cluster: Cluster, call: Call) -> Response:
     _only(call, "create")
     body = _body(call, "core.v1.Binding")
     target = body.get("target") or {}
+    if (body.get("metadata") or {}).get("name", call.target.name) != call.target.name:
+        raise status.bad_request("name in URL does not match name in Binding object")
     if not target.get("name") or target.get("kind", "Node") != "Node":
         raise status.invalid("", "Binding", call.target.name, [Cause("FieldValueRequired", "target.name", "Required value: a node's name")])
 
@@ -153,8 +160,9 @@ async def token(cluster: Cluster, call: Call) -> Response:
     audiences = tuple(spec.get("audiences") or (ISSUER,))
     seconds = spec.get("expirationSeconds", DEFAULT_SECONDS)
     if not isinstance(seconds, int) or not MIN_SECONDS <= seconds <= MAX_SECONDS:
-        rule = f"may not specify a duration less than 10 minutes or larger than 2^32 seconds: {seconds!r}"
-        raise status.invalid("authentication.k8s.io", "TokenRequest", call.target.name, [Cause("FieldValueInvalid", "spec.expirationSeconds", f"Invalid value: {rule}")])
+        rule = "larger than 2^32 seconds" if isinstance(seconds, int) and seconds > MAX_SECONDS else "less than 10 minutes"
+        cause = Cause("FieldValueInvalid", "spec.expirationSeconds", f"Invalid value: {seconds}: may not specify a duration {rule}")
+        raise status.invalid("authentication.k8s.io", "TokenRequest", "", [cause])
     bound, node = _bound(cluster, call, spec.get("boundObjectRef"))
     now = int(cluster.clock().timestamp())
     claims = Claims(call.target.namespace, call.target.name, account.obj["metadata"]["uid"], audiences, "", bound, node)

@@ -6,6 +6,7 @@ kube-apiserver, because people search for them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -40,8 +41,7 @@ def required(path: str, message: str = "") -> Cause:
 
 def invalid(path: str, value: Any, message: str) -> Cause:
     """A field with a wrong value."""
-    shown = f'"{value}"' if isinstance(value, str) else value
-    return Cause("FieldValueInvalid", path, f"Invalid value: {shown}: {message}")
+    return Cause("FieldValueInvalid", path, f"Invalid value: {json.dumps(value, separators=(',', ':'))}: {message}")
 
 
 def unsupported(path: str, value: Any, allowed: Iterable[str]) -> Cause:
@@ -84,7 +84,8 @@ def _name(name: str, resource: Resource) -> list[Cause]:
         return [] if is_label(name) else [invalid("metadata.name", name, LABEL_RULE)]
     if resource.key in SERVICE_NAMED:
         return [] if is_service_name(name) else [invalid("metadata.name", name, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
-                "start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123')")]  # fmt: skip
+                "start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
+                "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')")]  # fmt: skip
     return [] if is_subdomain(name) else [invalid("metadata.name", name, SUBDOMAIN_RULE)]
 
 
@@ -96,7 +97,8 @@ def labels(found: Obj, path: str) -> list[Cause]:
             causes.append(invalid(path, key, "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"))
         if not is_label_value(value):
             causes.append(invalid(path, value, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
-                                  "and must start and end with an alphanumeric character, and be no more than 63 characters"))  # fmt: skip
+                                  "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+                                  "regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"))  # fmt: skip
     return causes
 
 
@@ -124,7 +126,7 @@ def check(obj: Obj, old: Obj | None, resource: Resource, subresource: str) -> li
 
 
 def _immutable(path: str, new: Any, old: Any) -> list[Cause]:
-    return [] if new == old else [Cause("FieldValueInvalid", path, f"Invalid value: {new!r}: field is immutable")]
+    return [] if new == old else [Cause("FieldValueInvalid", path, f"Invalid value: {json.dumps(new, separators=(',', ':'))}: field is immutable")]
 
 
 def _workload(obj: Obj, old: Obj | None) -> list[Cause]:
@@ -232,7 +234,7 @@ def _map_keys(obj: Obj, parts: tuple[str, ...]) -> list[Cause]:
     for part in parts:
         for key in obj.get(part) or ():
             if not re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key) or key in (".", ".."):
-                causes.append(invalid(f"{part}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name')"))
+                causes.append(invalid(f"{part}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"))
     return causes
 
 
@@ -279,7 +281,7 @@ def _binding(obj: Obj, old: Obj | None) -> list[Cause]:
         if subject["kind"] == "ServiceAccount" and not subject.get("namespace"):
             causes.append(required(f"subjects[{index}].namespace"))
     if old is not None and reference != old["roleRef"]:
-        causes.append(Cause("FieldValueInvalid", "roleRef", f"Invalid value: {reference}: cannot change roleRef"))
+        causes.append(Cause("FieldValueInvalid", "roleRef", f"Invalid value: {json.dumps(reference, separators=(',', ':'))}: cannot change roleRef"))
     return causes
 
 

@@ -45,8 +45,9 @@ async def create_object(cluster: Cluster, call: Call, given: Obj) -> Stored:
         obj = copy.deepcopy(given)
         objects.begin_create(obj, call.resource, call.target.namespace, cluster.stamp())
         prepare.normalise(obj, None, call)
-        obj = await cluster.admission.admit(cluster, call, Operation.CREATE, obj, None)
+        # Before admission, as real servers do: what webhooks add belongs to nobody, so that nobody's apply removes it.
         managed.on_create(obj, call.resource, call.manager, cluster.clock())
+        obj = await cluster.admission.admit(cluster, call, Operation.CREATE, obj, None)
         prepare.validate(cluster, obj, None, call)
         await cluster.admission.validate(cluster, call, Operation.CREATE, obj, None)
         obj = to_storage(obj, call.resource)
@@ -90,9 +91,9 @@ async def modify(cluster: Cluster, call: Call, decide: Callable[[Obj], Obj], tra
         conditional = bool(new["metadata"].get("resourceVersion"))
         new = objects.begin_update(new, old, call.resource, call.target.subresource)
         prepare.normalise(new, old, call)
+        track(new, old, call.resource, call.target.subresource, call.manager, cluster.clock())
         new = await cluster.admission.admit(cluster, call, Operation.UPDATE, new, old)
         objects.finish_update(new, old, call.resource)
-        track(new, old, call.resource, call.target.subresource, call.manager, cluster.clock())
         prepare.validate(cluster, new, old, call)
         await cluster.admission.validate(cluster, call, Operation.UPDATE, new, old)
         new = to_storage(new, call.resource)
@@ -124,7 +125,8 @@ async def delete(cluster: Cluster, call: Call) -> Response:
     stored, gone = await delete_object(cluster, call, call.key, options)
     if not gone or call.resource.key == "pods":
         return answer(cluster, call, 200, stored)
-    details = {"name": call.target.name, "group": call.resource.group, "kind": call.resource.plural, "uid": stored.obj["metadata"]["uid"]}
+    group = {"group": call.resource.group} if call.resource.group else {}
+    details = {"name": call.target.name, **group, "kind": call.resource.plural, "uid": stored.obj["metadata"]["uid"]}
     body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
     return Response(200, dump(body))
 

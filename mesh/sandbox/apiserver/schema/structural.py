@@ -135,18 +135,18 @@ def check(value: Any, node: Node, path: str) -> list[Cause]:
 
 
 def _check_string(value: str, node: Node, path: str) -> list[Cause]:
-    causes = []
+    """The first thing wrong, as real servers report strings."""
     if len(value) > node.get("maxLength", math.inf):
-        causes.append(Cause("FieldValueTooLong", path, f"Too long: may not be more than {node['maxLength']} bytes"))
+        return [Cause("FieldValueTooLong", path, f"Too long: may not be more than {node['maxLength']} bytes")]
     if len(value) < node.get("minLength", 0):
-        causes.append(_invalid(path, value, f"{path} in body should be at least {node['minLength']} chars long"))
+        return [_invalid(path, value, f"{path} in body should be at least {node['minLength']} chars long")]
     pattern = node.get("pattern")
     if pattern and not re2.search(pattern, value):
-        causes.append(_invalid(path, value, f"{path} in body should match '{pattern}'"))
+        return [_invalid(path, value, f"{path} in body should match '{pattern}'")]
     form = node.get("format")
     if form in ("date-time", "date") and not _is_time(value, form):
-        causes.append(_invalid(path, value, f'{path} in body must be of type {form}: "{value}"'))
-    return causes
+        return [_invalid(path, value, f'{path} in body must be of type {form}: "{value}"')]
+    return []
 
 
 def _is_time(value: str, form: str) -> bool:
@@ -180,7 +180,7 @@ def _check_object(value: dict[str, Any], node: Node, path: str) -> list[Cause]:
         causes.append(Cause("FieldValueTooMany", path, f"Too many: {len(value)}: must have at most {node['maxProperties']} items"))
     if len(value) < node.get("minProperties", 0):
         causes.append(_invalid(path, len(value), f"{path} in body should have at least {node['minProperties']} properties"))
-    for key, entry in value.items():
+    for key, entry in sorted(value.items()):
         below = child(node, key)
         if below is not None:
             causes += check(entry, below, join(path, key))

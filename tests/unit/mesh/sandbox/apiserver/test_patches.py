@@ -28,7 +28,7 @@ async def test_kinds_of_patches(tmp_path: Path, kind: str, body: Any, data: dict
     ("kind", "body", "code"),
     [
         ("text/plain", {}, 415), (MERGE, [], 400), (JSON_PATCH, [{"op": "test", "path": "/x", "value": 1}], 422), (MERGE, {"kind": "Secret"}, 400), (MERGE, {"metadata": {"name": "d"}}, 400),
-        (MERGE, {"metadata": {"resourceVersion": "1"}}, 409), (MERGE, {"data": {"a": 1}}, 400), (APPLY, {}, 400),
+        (MERGE, {"metadata": {"resourceVersion": "1"}}, 409), (MERGE, {"data": {"a": 1}}, 400), (APPLY, {}, 422),
     ],
 )  # fmt: skip
 async def test_refused_patches(tmp_path: Path, kind: str, body: Any, code: int) -> None:
@@ -53,4 +53,4 @@ async def test_unknown_fields_of_a_patch_are_judged(tmp_path: Path) -> None:
     async with local(tmp_path) as api:
         await api.create(CM, "c")
         code, said = await api.call("PATCH", f"{CM}/c", {"dta": 1}, MERGE, fieldValidation="Strict")
-        assert code == 400 and said["message"] == 'strict decoding error: unknown field "dta"'
+        assert code == 400 and said["message"].endswith('strict decoding error: unknown field "dta"')

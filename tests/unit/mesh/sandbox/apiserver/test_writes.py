@@ -66,7 +66,7 @@ async def test_delete_answers_with_status_and_pods_with_themselves(tmp_path: Pat
     async with local(tmp_path) as api:
         made = await api.create(CM, "a")
         _, said = await api.call("DELETE", f"{CM}/a", {"preconditions": {"uid": made["metadata"]["uid"]}})
-        assert (said["status"], said["details"]) == ("Success", {"name": "a", "group": "", "kind": "configmaps", "uid": made["metadata"]["uid"]})
+        assert (said["status"], said["details"]) == ("Success", {"name": "a", "kind": "configmaps", "uid": made["metadata"]["uid"]})
         pods = "/api/v1/namespaces/default/pods"
         spec: dict[str, Any] = {"containers": [{"name": "a", "image": "i:1"}]}
         await api.create(pods, "p", spec=spec)
