@@ -13,8 +13,9 @@ from mesh.control.metrics import MetricsRegistry
 from mesh.control.monitoring import application, connection_json, serve_http, sync_json
 from mesh.control.publisher import Publisher
 from mesh.model.node import Node
-from mesh.xds.ads_stream import ResourceStatus, Status
 from mesh.xds.kind import Kind
+from mesh.xds.resource_status import ResourceStatus
+from mesh.xds.subscription import Status
 from tests.support.world import SYSTEM, Cluster, bookinfo, sidecar_node
 
 
