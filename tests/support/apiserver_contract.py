@@ -23,6 +23,7 @@ STRATEGIC, APPLY, PATCH = "application/strategic-merge-patch+json", "application
 NS = "/api/v1/namespaces/contract"
 CM, PODS, SVC, SECRETS = f"{NS}/configmaps", f"{NS}/pods", f"{NS}/services", f"{NS}/secrets"
 DEPLOY = "/apis/apps/v1/namespaces/contract/deployments"
+APPS, NET = "/apis/apps/v1/namespaces/contract", "/apis/networking.k8s.io/v1/namespaces/contract"
 JOBS = "/apis/batch/v1/namespaces/contract/jobs"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/contract"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -110,6 +111,22 @@ STEPS = [
     Step("service bad name", "POST", SVC, {"metadata": {"name": "1s"}, "spec": {"ports": [{"port": 80}]}}),
     Step("service no ports", "POST", SVC, {"metadata": {"name": "n"}, "spec": {}}),
     Step("headless", "POST", SVC, {"metadata": {"name": "h"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}),
+    Step("replica set", "POST", f"{APPS}/replicasets", {"metadata": {"name": "rs"}, "spec": _deployment("rs")["spec"]}),
+    Step("stateful set", "POST", f"{APPS}/statefulsets", {"metadata": {"name": "ss"}, "spec": {**_deployment("ss")["spec"], "serviceName": "ss"}}),
+    Step("daemon set", "POST", f"{APPS}/daemonsets", {"metadata": {"name": "ds"}, "spec": _deployment("ds")["spec"]}),
+    Step("budget", "POST", "/apis/policy/v1/namespaces/contract/poddisruptionbudgets", {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}}),
+    Step("ingress", "POST", f"{NET}/ingresses", {"metadata": {"name": "i"}, "spec": {"rules": [{"host": "a.b", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "s", "port": {"number": 80}}}}]}}]}}),
+    Step("ingress bad path", "POST", f"{NET}/ingresses", {"metadata": {"name": "j"}, "spec": {"rules": [{"http": {"paths": [{"path": "x", "pathType": "Exact", "backend": {"service": {"name": "s", "port": {"number": 80}}}}]}}]}}),
+    Step("network policy", "POST", f"{NET}/networkpolicies", {"metadata": {"name": "np"}, "spec": {"podSelector": {}, "egress": [{"ports": [{"port": 53}]}]}}),
+    Step("endpoint slice", "POST", "/apis/discovery.k8s.io/v1/namespaces/contract/endpointslices", {"metadata": {"name": "es"}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80}]}),
+    Step("node", "POST", "/api/v1/nodes", {"metadata": {"name": "contract-node"}}),
+    Step("lease", "POST", "/apis/coordination.k8s.io/v1/namespaces/contract/leases", {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me", "leaseDurationSeconds": 15}}),
+    Step("event", "POST", f"{NS}/events", {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "contract"}, "reason": "R", "message": "m", "type": "Normal"}),
+    Step("hook", "POST", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", {"metadata": {"name": "contract"}, "webhooks": [{"name": "a.b.c", "clientConfig": {"url": "https://127.0.0.1:1/x"}, "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [{"apiGroups": ["none.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["nothings"]}]}]}),
+    Step("bad hook", "POST", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", {"metadata": {"name": "contract"}, "webhooks": [{"name": "short", "clientConfig": {}, "sideEffects": "Some", "admissionReviewVersions": ["v1"]}]}),
+    Step("cluster role", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", {"metadata": {"name": "contract:role"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}),
+    Step("cron job", "POST", "/apis/batch/v1/namespaces/contract/cronjobs", {"metadata": {"name": "cj"}, "spec": {"schedule": "*/5 * * * *", "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "i:1"}]}}}}}}),
+    Step("bad schedule", "POST", "/apis/batch/v1/namespaces/contract/cronjobs", {"metadata": {"name": "ck"}, "spec": {"schedule": "often", "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "i:1"}]}}}}}}),
     Step("job", "POST", JOBS, {"metadata": {"name": "j"}, "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "i:1"}]}}}}),
     Step("binding to nothing", "POST", f"{ROLES}/rolebindings", {"metadata": {"name": "b"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}]}),
     Step("role ref", "PATCH", f"{ROLES}/rolebindings/b", {"roleRef": {"name": "other"}}, MERGE),

@@ -93,7 +93,12 @@ def _fields(source: Obj) -> None:
 
 def _template(obj: Obj) -> None:
     template = obj.get("spec", {}).get("template")
+    _pod_template(template)
+
+
+def _pod_template(template: Any) -> None:
     if isinstance(template, dict) and isinstance(template.get("spec"), dict):
+        put(template, metadata={})
         pod_spec(template["spec"])
 
 
@@ -127,10 +132,6 @@ def _deployment(obj: Obj) -> None:
 def _replica_set(obj: Obj) -> None:
     put(obj.setdefault("spec", {}), replicas=1)
     _template(obj)
-    template = obj["spec"].get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels")
-    if labels:
-        put(obj["metadata"], labels=dict(labels))
 
 
 def _stateful_set(obj: Obj) -> None:
@@ -141,6 +142,7 @@ def _stateful_set(obj: Obj) -> None:
     if spec["updateStrategy"]["type"] == "RollingUpdate":
         put(spec["updateStrategy"].setdefault("rollingUpdate", {}), partition=0)
     _template(obj)
+    put(obj.setdefault("status", {}), replicas=0, availableReplicas=0)
 
 
 def _daemon_set(obj: Obj) -> None:
@@ -176,9 +178,9 @@ def _job(obj: Obj) -> None:
 def _cron_job(obj: Obj) -> None:
     spec = obj.setdefault("spec", {})
     put(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
-    template = (spec.get("jobTemplate") or {}).get("spec", {}).get("template")
-    if isinstance(template, dict) and isinstance(template.get("spec"), dict):
-        pod_spec(template["spec"])
+    if isinstance(spec.get("jobTemplate"), dict):
+        put(spec["jobTemplate"], metadata={})
+        _pod_template((spec["jobTemplate"].get("spec") or {}).get("template"))
 
 
 def _service(obj: Obj) -> None:
@@ -213,12 +215,23 @@ def _namespace(obj: Obj) -> None:
 def _endpoint_slice(obj: Obj) -> None:
     for port in obj.get("ports") or ():
         put(port, protocol="TCP", name="")
+    for endpoint in obj.get("endpoints") or ():
+        put(endpoint, conditions={})
 
 
 def _endpoints(obj: Obj) -> None:
     for subset in obj.get("subsets") or ():
         for port in subset.get("ports") or ():
             put(port, protocol="TCP")
+
+
+def _event(obj: Obj) -> None:
+    if obj.get("apiVersion", "v1") == "v1":
+        put(obj, source={}, reportingComponent="", reportingInstance="")
+
+
+def _ingress(obj: Obj) -> None:
+    put(obj.setdefault("status", {}), loadBalancer={})
 
 
 def _network_policy(obj: Obj) -> None:
@@ -271,6 +284,7 @@ def _autoscaler(obj: Obj) -> None:
 
 
 DEFAULTS: dict[str, Callable[[Obj], None]] = {
+    "events": _event, "ingresses.networking.k8s.io": _ingress,
     "pods": _pod, "services": _service, "secrets": _secret, "namespaces": _namespace, "endpoints": _endpoints,
     "deployments.apps": _deployment, "replicasets.apps": _replica_set, "statefulsets.apps": _stateful_set, "daemonsets.apps": _daemon_set,
     "jobs.batch": _job, "cronjobs.batch": _cron_job, "endpointslices.discovery.k8s.io": _endpoint_slice,

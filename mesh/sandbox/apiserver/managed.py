@@ -82,7 +82,10 @@ def on_create(obj: Obj, resource: Resource, manager: str, now: datetime) -> None
     if obj["metadata"].get("managedFields"):
         return
     managers = Managers([])
-    managers.set((manager, UPDATE, resource.api_version, ""), fields.owned(obj, _node(resource)), now)
+    owned = fields.owned(obj, _node(resource))
+    if resource.has_status:
+        owned.pop("f:status", None)  # this door does not lead to it: what stands there is the server's
+    managers.set((manager, UPDATE, resource.api_version, ""), owned, now)
     _write(obj, managers)
 
 

@@ -28,6 +28,9 @@ TOLERATED: dict[str, set[str]] = {
     "bad token": {"status.authenticated", "status.error"},  # says why
     "log without node": {"details.kind"},  # the missing thing is a node
     "apply conflict": {"details.group", "details.kind", "details.name"},  # names the object
+    "daemon set": {"metadata.annotations"},  # a deprecated counter
+    "node": {"spec", "status.nodeInfo", "status.daemonEndpoints"},  # no taint by condition; empty strings are left out
+    "event": {"eventTime", "firstTimestamp", "lastTimestamp"},  # null or absent
     "no such resource": {"details"}, "failed test": {"details"},
     **{step: {"metadata.generation"} for step in ("pod", "graceful", "forced")},  # pods have one since v1.33; we speak v1.32
 }  # fmt: skip

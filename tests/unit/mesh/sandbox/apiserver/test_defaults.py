@@ -40,7 +40,7 @@ def test_workloads() -> None:
     assert filled("deployments.apps", spec={})["spec"] == {
         "replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}  # fmt: skip
     assert filled("deployments.apps", spec={"strategy": {"type": "Recreate"}})["spec"]["strategy"] == {"type": "Recreate"}
-    assert filled("replicasets.apps", spec={"template": {"metadata": {"labels": {"a": "b"}}}})["metadata"]["labels"] == {"a": "b"}
+    assert filled("replicasets.apps", spec={"template": {"spec": {"containers": []}}})["spec"]["template"]["metadata"] == {}
     job = filled("jobs.batch", spec={"template": {"spec": {"containers": []}}})
     assert job["spec"]["completions"] == 1 and job["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
     assert job["spec"]["template"]["metadata"]["labels"]["job-name"] == "n"
