@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from mesh.model.node import Node
 from mesh.model.snapshot import Snapshot
-from mesh.xds.ads_stream import AdsStream, ResourceStatus, Response
+from mesh.xds.ads_stream import AdsStream, Response
 from mesh.xds.encode import Encoder
 from mesh.xds.error import LimitError, ProtocolError
 from mesh.xds.kind import Kind, Variant
 from mesh.xds.resource import Bundle
+from mesh.xds.resource_status import ResourceStatus
 
-_log = logging.getLogger(__name__)
 _INBOX = 16
 _BURST_SECONDS = 10.0
 _serial = itertools.count(1)

@@ -1,14 +1,8 @@
 """The server's side of one ADS stream, sans I/O: requests and snapshots in, responses out.
 
-One rule decides what may leave, for both variants and all types (make before break):
-
-    a resource is sent only when every cluster that it names is usable at the client;
-    a resource is taken away only when nothing that the client may have in force names it.
-
-A cluster is usable once the client has ACKed some version of it and, for EDS clusters, has its endpoints. From this
-follow CDS -> EDS -> LDS -> RDS for additions and the reverse for removals. The rule binds only clients that take all
+What may leave and when is decided in `mesh.xds.ordering` (make before break), for both variants and all types by one
+rule; it gives CDS -> EDS -> LDS -> RDS for additions and the reverse for removals. It binds only clients that take all
 clusters (wildcard, like Envoy and our proxy); one that asks by name (gRPC: LDS -> RDS -> CDS -> EDS) waits for itself.
-A client that neither ACKs nor NACKs holds nothing up for longer than `hold_seconds`.
 
 When to answer a request (the rest is silence):
     first of its type, or a SotW one without nonce    everything asked for
@@ -37,8 +31,10 @@ from mesh.xds.error import LimitError, ProtocolError
 from mesh.xds.kind import BY_URL, PUSH_ORDER, Kind, Variant
 from mesh.xds.nack import named_in_details, named_in_message
 from mesh.xds.node import read_node
+from mesh.xds.ordering import Ordering
 from mesh.xds.resource import EMPTY_BUNDLE, Bundle, Ref, Resource
-from mesh.xds.subscription import WILDCARD, Status, Subscription
+from mesh.xds.resource_status import ResourceStatus, not_sent, resource_status
+from mesh.xds.subscription import WILDCARD, Subscription
 from mesh.xds.version import version_of_set
 
 MAX_NAMES = 50_000
@@ -48,7 +44,6 @@ _MAX_IN_FLIGHT = 16
 """Unanswered responses per type; then changes pile up into one until the client answers."""
 _MAX_RESPONSE_BYTES = 3 << 20
 """Delta responses are split here: gRPC clients accept messages of 4 MiB unless told otherwise."""
-_NEVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +74,6 @@ class Reaction:
     is_stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceStatus:
-    """One line of CSDS. version: of what was sent last. sent_at: on the caller's clock, 0 = not sent."""
-
-    kind: Kind
-    name: str
-    version: str
-    status: Status
-    sent_at: float
-    error: str = ""
-    refused_version: str = ""
-    refused_at: float = 0.0
-    body: bytes = b""
-
-
 class AdsStream:
     """One stream. `node` is None until the first request, `node_body` its message. Concurrency: one caller at a time.
 
@@ -113,25 +93,23 @@ class AdsStream:
         self.node_body = b""
         self._stream_id = stream_id
         self._demand = demand
-        self._hold_seconds = hold_seconds
         self._bundle: Bundle | None = None
         self._demanded: dict[str, Bundle] = {}
         self._subscriptions: dict[Kind, Subscription] = {}
         self._owed: set[Ref] = set()
-        self._held: dict[tuple[str, Ref], float] = {}
-        self._still_held: dict[tuple[str, Ref], float] = {}
+        self._ordering = Ordering(self._subscriptions, self._find, hold_seconds)
         self._unknown_types: dict[str, str] = {}
         self._nonces = 0
 
     @property
     def deadline(self) -> float:
         """When `on_time` must be called at the latest (a hold ends); inf = nothing is held."""
-        return min(self._held.values(), default=_NEVER)
+        return self._ordering.deadline
 
     @property
     def is_settled(self) -> bool:
         """Everything was sent and answered."""
-        return not self._held and not any(sub.in_flight for sub in self._subscriptions.values())
+        return self.deadline == float("inf") and not any(sub.in_flight for sub in self._subscriptions.values())
 
     def on_request(self, data: bytes, now: float) -> Reaction:
         """A request arrived.
@@ -174,7 +152,15 @@ class AdsStream:
 
     def status(self, with_bodies: bool = False) -> list[ResourceStatus]:
         """What the client has of everything that it wants, and of what it still has besides."""
-        return [line for kind in PUSH_ORDER for line in self._status_of(kind, with_bodies)]
+        bundle = self._bundle or EMPTY_BUNDLE
+        lines: list[ResourceStatus] = []
+        for kind in PUSH_ORDER:
+            sub = self._subscriptions.get(kind)
+            if sub is None:
+                lines.extend(not_sent(kind, bundle.of(kind)))
+            else:
+                lines.extend(resource_status(sub, self._target(sub), with_bodies))
+        return lines
 
     # Requests
 
@@ -297,7 +283,7 @@ class AdsStream:
         if self._bundle is None:
             return ()
         responses: list[Response] = []
-        self._still_held = {}
+        self._ordering.begin()
         for known in self._subscriptions.values():
             if known.unseen:
                 known.recognize(self._target(known))
@@ -305,7 +291,7 @@ class AdsStream:
             sub = self._subscriptions.get(kind)
             if sub is not None and len(sub.in_flight) < _MAX_IN_FLIGHT:
                 responses.extend(self._push(sub, now))
-        self._held = self._still_held
+        self._ordering.end()
         return tuple(responses)
 
     def _push(self, sub: Subscription, now: float) -> Iterator[Response]:
@@ -314,7 +300,7 @@ class AdsStream:
         for name, resource in target.items():
             last = sub.sent.get(name)
             is_new = last is None or last.version != resource.version
-            if (is_new or (sub.kind, name) in self._owed) and self._may_send(resource, now):
+            if (is_new or (sub.kind, name) in self._owed) and self._ordering.may_send(resource, now):
                 changed[name] = resource
         changed.update(self._removals(sub, target, now))
         if not changed and (sub.is_greeted or not sub.is_wildcard):
@@ -327,7 +313,7 @@ class AdsStream:
         """Names that the client is to drop, or (delta) to be told that they do not exist."""
         for name, resource in sub.sent.items():
             gone = resource is not None and name not in target
-            if gone and self._may_remove((sub.kind, name), now):
+            if gone and self._ordering.may_remove((sub.kind, name), now):
                 yield name, None
         if self.variant is Variant.DELTA:
             for name in sub.names:
@@ -392,7 +378,7 @@ class AdsStream:
             if resource is not None:
                 self._owed.update(ref for ref in resource.refs if ref[0] in (Kind.ENDPOINT, Kind.ROUTE))
 
-    # Decisions
+    # What there is
 
     def _target(self, sub: Subscription) -> Mapping[str, Resource]:
         """What the client is to end up with of this type."""
@@ -418,79 +404,6 @@ class AdsStream:
                 return resource
         return None
 
-    def _may_send(self, resource: Resource, now: float) -> bool:
-        if all(kind is not Kind.CLUSTER or self._is_usable(name) for kind, name in resource.refs):
-            return True
-        return self._hold_is_over("send", (resource.kind, resource.name), now)
-
-    def _is_usable(self, cluster: str) -> bool:
-        """The client can send requests to this cluster, or waiting for it is pointless."""
-        clusters = self._subscriptions.get(Kind.CLUSTER)
-        if clusters is None or not clusters.is_wildcard:
-            return True
-        resource = self._find(Kind.CLUSTER, cluster)
-        if resource is None or cluster in clusters.unseen:
-            return True
-        if not clusters.is_settled(cluster):
-            return False
-        if cluster not in clusters.acked:
-            return True
-        endpoints = self._subscriptions.get(Kind.ENDPOINT)
-        for kind, name in clusters.acked[cluster].refs:
-            if kind is Kind.ENDPOINT and self._find(kind, name) is not None:
-                if endpoints is None or not endpoints.is_settled(name):
-                    return False
-        return True
-
-    def _may_remove(self, ref: Ref, now: float) -> bool:
-        if not self._is_referenced(ref):
-            return True
-        return self._hold_is_over("remove", ref, now)
-
-    def _is_referenced(self, ref: Ref) -> bool:
-        """Whether something that the client may have in force names it, as far as we can know."""
-        if ref[0] is Kind.CLUSTER and self._is_listener_cold():
-            return True
-        for kind in _REFERRERS[ref[0]]:
-            sub = self._subscriptions.get(kind)
-            if sub is None:
-                # Came back with clusters of an earlier stream, and what needs them is asked for next.
-                if self._brought_along(ref) and (kind is not Kind.ROUTE or self._names_routes()):
-                    return True
-                continue
-            if sub.unseen and self._brought_along(ref):
-                return True
-            if any(ref in resource.refs for resource in sub.held_by_client()):
-                return True
-        return False
-
-    def _is_listener_cold(self) -> bool:
-        """A listener waits for its routes at the client: until then its last version, unknown here, is in force."""
-        listeners = self._subscriptions.get(Kind.LISTENER)
-        routes = self._subscriptions.get(Kind.ROUTE)
-        if listeners is None or not listeners.is_wildcard:
-            return False
-        return any(
-            kind is Kind.ROUTE and self._find(kind, name) is not None and (routes is None or name not in routes.acked)
-            for resource in listeners.acked.values()
-            for kind, name in resource.refs
-        )
-
-    def _names_routes(self) -> bool:
-        sub = self._subscriptions.get(Kind.LISTENER)
-        return sub is None or any(kind is Kind.ROUTE for held in sub.held_by_client() for kind, _ in held.refs)
-
-    def _brought_along(self, ref: Ref) -> bool:
-        sub = self._subscriptions.get(ref[0])
-        return sub is not None and sub.is_wildcard and ref[1] in sub.unseen
-
-    def _hold_is_over(self, what: str, ref: Ref, now: float) -> bool:
-        deadline = self._held.get((what, ref), now + self._hold_seconds)
-        if now >= deadline:
-            return True
-        self._still_held[what, ref] = deadline
-        return False
-
     def _is_asked_for(self, ref: Ref) -> bool:
         sub = self._subscriptions.get(ref[0])
         return sub is not None and ref[1] in sub.names
@@ -511,40 +424,6 @@ class AdsStream:
     def _next_nonce(self) -> str:
         self._nonces += 1
         return f"{self._stream_id}-{self._nonces}"
-
-    # Introspection
-
-    def _status_of(self, kind: Kind, with_bodies: bool) -> Iterator[ResourceStatus]:
-        sub = self._subscriptions.get(kind)
-        if sub is None:
-            for name in (self._bundle or EMPTY_BUNDLE).of(kind):
-                yield ResourceStatus(kind, name, "", Status.NOT_SENT, 0.0)
-            return
-        target = self._target(sub)
-        for name in sorted({*target, *(name for name, resource in sub.sent.items() if resource is not None)}):
-            wanted = target.get(name)
-            sent = sub.sent.get(name)
-            rejection = sub.rejected.get(name)
-            yield ResourceStatus(
-                kind=kind,
-                name=name,
-                version=sent.version if sent is not None else "",
-                status=sub.status(name, wanted.version if wanted is not None else None),
-                sent_at=sub.sent_at.get(name, 0.0),
-                error=rejection.message if rejection is not None else "",
-                refused_version=rejection.version if rejection is not None else "",
-                refused_at=rejection.at if rejection is not None else 0.0,
-                body=sent.body if with_bodies and sent is not None else b"",
-            )
-
-
-_REFERRERS: Mapping[Kind, tuple[Kind, ...]] = {
-    Kind.CLUSTER: (Kind.LISTENER, Kind.ROUTE),
-    Kind.ENDPOINT: (Kind.CLUSTER,),
-    Kind.LISTENER: (),
-    Kind.ROUTE: (Kind.LISTENER,),
-    Kind.SECRET: (Kind.CLUSTER, Kind.LISTENER),
-}
 
 
 def _split(changed: Mapping[str, Resource | None], alone: Collection[str]) -> Iterator[dict[str, Resource | None]]:

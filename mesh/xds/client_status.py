@@ -11,8 +11,8 @@ import envoy.service.status.v3.csds_pb2 as csds_pb
 from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh.xds.ads_stream import ResourceStatus
 from mesh.xds.error import ProtocolError
+from mesh.xds.resource_status import ResourceStatus
 from mesh.xds.subscription import Status
 
 SERVICE = "envoy.service.status.v3.ClientStatusDiscoveryService"

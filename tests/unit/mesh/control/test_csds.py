@@ -6,11 +6,11 @@ import pytest
 
 from mesh.control.csds import Csds
 from mesh.model.node import Node, Role
-from mesh.xds.ads_stream import ResourceStatus
 from mesh.xds.client_status import response_as_dict, write_query
 from mesh.xds.error import ProtocolError
 from mesh.xds.kind import Kind
 from mesh.xds.node import write_node
+from mesh.xds.resource_status import ResourceStatus
 from mesh.xds.subscription import Status
 
 

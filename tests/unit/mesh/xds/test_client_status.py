@@ -1,7 +1,6 @@
 import envoy.service.status.v3.csds_pb2 as csds_pb
 import pytest
 
-from mesh.xds.ads_stream import ResourceStatus
 from mesh.xds.client_status import (
     client_config,
     read_query,
@@ -13,6 +12,7 @@ from mesh.xds.encode import encode_resource
 from mesh.xds.error import ProtocolError
 from mesh.xds.kind import Kind
 from mesh.xds.node import write_node
+from mesh.xds.resource_status import ResourceStatus
 from mesh.xds.subscription import Status
 from tests.support.xds_wire import NODE, cluster
 
