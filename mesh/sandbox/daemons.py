@@ -19,7 +19,7 @@ _log = logging.getLogger("supervisor")
 _CALM_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 5.0
 STATE_VARIABLE = "TRIOMESH_SANDBOX_STATE"
-"""In every daemon's environment: by it `down` finds them when nothing else is left."""
+"""In every daemon's environment: by it `down` finds them when nothing else is left. Its last part is the sandbox's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,23 @@ def processes(layout: Layout) -> dict[int, int]:
     return found
 
 
+def kept_elsewhere(layout: Layout) -> Path | None:
+    """The state directory of a running sandbox of the same name that was started with another TRIOMESH_STATE."""
+    mark = f"{STATE_VARIABLE}=".encode()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            variables = Path("/proc", entry, "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        for variable in variables:
+            state = Path(os.fsdecode(variable.removeprefix(mark)))
+            if variable.startswith(mark) and state.name == layout.name and state != layout.root:
+                return state
+    return None
+
+
 def kill_all(layout: Layout) -> int:
     """SIGKILL every process of the sandbox and wait until they are gone; returns how many there were.
 

@@ -91,6 +91,7 @@ def up(name: str = "default", *, progress: Progress = lambda _text: None, timeou
     layout = locate(name)
     if (lacking := netns.missing_prerequisites()) is not None:
         raise SandboxError(f"the sandbox {lacking}")
+    _refuse_foreign(layout)
     layout.logs.mkdir(parents=True, exist_ok=True)
     layout.root.chmod(0o755)
     read, write = os.pipe()
@@ -121,9 +122,11 @@ def down(name: str = "default", *, progress: Progress = lambda _text: None) -> b
     layout = locate(name)
     present = layout.root.exists() or bool(leftovers.namespaces(layout))
     if not present:
+        _refuse_foreign(layout)
         return False
     if os.geteuid() != 0:
         raise SandboxError("removing a sandbox needs root; run it with sudo")
+    _refuse_foreign(layout)
     if _is_alive(layout):
         progress("stopping pods and daemons")
         _ask_to_stop(layout)
@@ -196,6 +199,12 @@ def _follow(layout: Layout, fd: int, progress: Progress, timeout_seconds: float)
             if "ready" in message:
                 return Sandbox(layout.name, layout.root, layout.kubeconfig, message["ready"])
             progress(message["step"])
+
+
+def _refuse_foreign(layout: Layout) -> None:
+    """Namespaces are named machine-wide: one name cannot be used with two state directories at once."""
+    if (other := leftovers.kept_elsewhere(layout)) is not None:
+        raise SandboxError(f"sandbox {layout.name} runs with its state in {other}: set TRIOMESH_STATE={other.parent}, or use another name")
 
 
 def _is_alive(layout: Layout) -> bool:
@@ -368,6 +377,7 @@ class Supervisor:
                     for name in running:
                         await client.wait(name)
                 nursery.cancel_scope.cancel()
+            client.close()
         except* (OSError, RuntimeFailure) as group:
             _log.info("containers are ended by force: %s", group.exceptions)
 

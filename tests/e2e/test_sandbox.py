@@ -59,7 +59,7 @@ spec:
 """
 
 
-def test_a_deployment_is_reached_by_its_service_name(sandbox: Cluster) -> None:  # noqa: F811
+def test_a_deployment_is_reached_by_its_service_name(sandbox: Cluster) -> None:
     with sandbox.namespace() as ns:
         sandbox.apply(WEB + "---" + CLIENT, ns)
         sandbox.wait("deployment/web", "Available", ns)
@@ -71,7 +71,7 @@ def test_a_deployment_is_reached_by_its_service_name(sandbox: Cluster) -> None: 
         assert '"GET / HTTP/1.1" 200' in sandbox.kubectl("logs", "-l", "app=web", namespace=ns)
 
 
-def test_exec_carries_stdin_and_exit_code(sandbox: Cluster) -> None:  # noqa: F811
+def test_exec_carries_stdin_and_exit_code(sandbox: Cluster) -> None:
     with sandbox.namespace() as ns:
         sandbox.apply(CLIENT, ns)
         sandbox.wait("pod/client", "Ready", ns)
@@ -81,7 +81,7 @@ def test_exec_carries_stdin_and_exit_code(sandbox: Cluster) -> None:  # noqa: F8
 
 
 @pytest.mark.parametrize("websockets", ["true", "false"])
-def test_port_forward_reaches_a_pod(sandbox: Cluster, websockets: str) -> None:  # noqa: F811
+def test_port_forward_reaches_a_pod(sandbox: Cluster, websockets: str) -> None:
     with sandbox.namespace() as ns:
         sandbox.apply(WEB, ns)
         sandbox.wait("deployment/web", "Available", ns)
@@ -98,7 +98,7 @@ def test_port_forward_reaches_a_pod(sandbox: Cluster, websockets: str) -> None: 
                 forward.terminate()
 
 
-def test_a_load_balancer_is_reached_from_the_host(sandbox: Cluster) -> None:  # noqa: F811
+def test_a_load_balancer_is_reached_from_the_host(sandbox: Cluster) -> None:
     with sandbox.namespace() as ns:
         sandbox.apply(WEB, ns)
         sandbox.wait("deployment/web", "Available", ns)
@@ -115,7 +115,7 @@ def test_a_load_balancer_is_reached_from_the_host(sandbox: Cluster) -> None:  # 
         assert whole.startswith(b"HTTP/1.0 200") and whole.endswith(b"</html>\n")
 
 
-def test_init_containers_sidecars_and_hooks_keep_their_order(sandbox: Cluster) -> None:  # noqa: F811
+def test_init_containers_sidecars_and_hooks_keep_their_order(sandbox: Cluster) -> None:
     manifest = """
 apiVersion: v1
 kind: Pod
@@ -149,7 +149,7 @@ spec:
         assert side["state"]["terminated"]["exitCode"] == 0
 
 
-def test_a_crashing_container_is_restarted_and_its_last_log_kept(sandbox: Cluster) -> None:  # noqa: F811
+def test_a_crashing_container_is_restarted_and_its_last_log_kept(sandbox: Cluster) -> None:
     manifest = """
 apiVersion: v1
 kind: Pod
@@ -168,7 +168,7 @@ spec:
         assert "Back-off restarting" in sandbox.kubectl("get", "events", namespace=ns)
 
 
-def test_an_unknown_image_says_what_to_do(sandbox: Cluster) -> None:  # noqa: F811
+def test_an_unknown_image_says_what_to_do(sandbox: Cluster) -> None:
     with sandbox.namespace() as ns:
         sandbox.kubectl("run", "x", "--image=example.invalid/none:1", namespace=ns)
         path = "{.status.containerStatuses[0].state.waiting.reason}"
@@ -177,7 +177,7 @@ def test_an_unknown_image_says_what_to_do(sandbox: Cluster) -> None:  # noqa: F8
         assert "images.yaml" in message
 
 
-def test_volumes_follow_their_config_map(sandbox: Cluster) -> None:  # noqa: F811
+def test_volumes_follow_their_config_map(sandbox: Cluster) -> None:
     manifest = """
 apiVersion: v1
 kind: ConfigMap
@@ -208,7 +208,7 @@ spec:
         assert [line for line in lines if not line.startswith("touch")] == ["changed", "read-only", "token"]
 
 
-def test_a_rolling_update_keeps_the_service_answering(sandbox: Cluster) -> None:  # noqa: F811
+def test_a_rolling_update_keeps_the_service_answering(sandbox: Cluster) -> None:
     with sandbox.namespace() as ns:
         sandbox.apply(WEB + "---" + CLIENT, ns)
         sandbox.wait("deployment/web", "Available", ns)
@@ -222,7 +222,7 @@ def test_a_rolling_update_keeps_the_service_answering(sandbox: Cluster) -> None:
         assert sorted(names.values()) == [0, 2]
 
 
-def test_deleting_a_namespace_removes_its_contents(sandbox: Cluster) -> None:  # noqa: F811
+def test_deleting_a_namespace_removes_its_contents(sandbox: Cluster) -> None:
     with sandbox.namespace() as ns:
         sandbox.apply(WEB, ns)
         sandbox.wait("deployment/web", "Available", ns)
@@ -283,7 +283,7 @@ def test_a_crashed_sandbox_is_taken_up_again() -> None:
         assert supervisor.status(cluster.name).state == "up"
 
 
-def test_two_sandboxes_do_not_see_each_other(sandbox: Cluster) -> None:  # noqa: F811
+def test_two_sandboxes_do_not_see_each_other(sandbox: Cluster) -> None:
     with start_sandbox() as other:
         other.kubectl("create", "namespace", "only-here")
         assert sandbox.run("get", "namespace", "only-here", check=False).returncode == 1

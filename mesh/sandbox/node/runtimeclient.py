@@ -59,8 +59,16 @@ class RuntimeClient:
     @classmethod
     async def connect(cls, path: Path) -> "RuntimeClient":
         sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        await sock.connect(str(path))
+        try:
+            await sock.connect(str(path))
+        except BaseException:
+            sock.close()
+            raise
         return cls(sock)
+
+    def close(self) -> None:
+        """Leave the runtime to itself; its containers go on."""
+        self._sock.close()
 
     async def run(self) -> None:
         """Receive answers and events.

@@ -7,7 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.sandbox.dns import AAAA, ANY, CNAME, FORMERR, NOERROR, NOTIMP, NXDOMAIN, PTR, SRV, TXT, A, Record, answer, build_zone, encode_query, parse_query, resolve
+from mesh.sandbox.dns import (
+    AAAA,
+    ANY,
+    CNAME,
+    FORMERR,
+    NOERROR,
+    NOTIMP,
+    NXDOMAIN,
+    PTR,
+    SRV,
+    TXT,
+    A,
+    Record,
+    answer,
+    build_zone,
+    encode_query,
+    parse_query,
+    resolve,
+)
 
 WEB = {"metadata": {"namespace": "default", "name": "web"}, "spec": {"clusterIP": "198.19.3.4", "ports": [{"name": "http", "port": 80}]}}
 DB = {"metadata": {"namespace": "default", "name": "db"}, "spec": {"clusterIP": "None"}}

@@ -1,5 +1,7 @@
 """The work queue."""
 
+import itertools
+
 import trio
 from trio.testing import MockClock
 
@@ -45,7 +47,7 @@ async def test_failures_are_tried_again_after_growing_pauses(nursery: trio.Nurse
     nursery.start_soon(queue.run)
     queue.add("a")
     await done.wait()
-    assert [round(b - a, 3) for a, b in zip(times, times[1:], strict=False)] == [0.02, 0.04, 0.08]
+    assert [round(b - a, 3) for a, b in itertools.pairwise(times)] == [0.02, 0.04, 0.08]
 
 
 async def test_a_later_look_can_be_asked_for(nursery: trio.Nursery, autojump_clock: MockClock) -> None:

@@ -23,7 +23,7 @@ def test_pods_are_made_until_there_are_enough() -> None:
     world = World()
     rs = make(world, 60)
     plan = replicaset.plan(rs, [], NOW)
-    assert (len([a for a in plan.actions]), plan.again_seconds) == (51, 0.0)
+    assert (len(list(plan.actions)), plan.again_seconds) == (51, 0.0)
     settle(lambda: step(world))
     assert len(world.all(PODS)) == 60
     assert world.all(PODS)[0]["metadata"]["ownerReferences"][0]["uid"] == rs["metadata"]["uid"]

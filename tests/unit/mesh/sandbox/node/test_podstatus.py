@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from mesh.sandbox.node.podstatus import Record, Role, Running, State, Terminated, Waiting, build, make_records, phase, qos_class
+from mesh.sandbox.node.podstatus import (
+    Record,
+    Role,
+    Running,
+    State,
+    Terminated,
+    Waiting,
+    build,
+    make_records,
+    phase,
+    qos_class,
+)
 
 
 def end(code: int) -> Terminated:

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.sandbox.node.spdy import DICTIONARY, MAX_FRAME_BYTES, Codec, Data, GoAway, Ping, Reset, SpdyError, SynReply, SynStream
+from mesh.sandbox.node.spdy import (
+    DICTIONARY,
+    MAX_FRAME_BYTES,
+    Codec,
+    Data,
+    GoAway,
+    Ping,
+    Reset,
+    SpdyError,
+    SynReply,
+    SynStream,
+)
 
 
 def test_the_dictionary_is_the_drafts() -> None:
