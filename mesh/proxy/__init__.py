@@ -3,7 +3,7 @@
     intercept   listening sockets follow the configuration; accept
     connection  whose chains serve it (original destination), which chain, and the one exception boundary
     detect      what the first bytes say, raced against a server that speaks first
-    downstream_h1 -> exchange -> transfer -> upstream_h1     one HTTP/1 request after the other
+    downstream_h1 -> exchange -> forwarding -> transfer, upstream_h1     one HTTP/1 request after the other
     opaque -> relay                                          bytes nobody looks into
     http2                                                    until there is a codec: relayed or refused
 

@@ -95,7 +95,13 @@ def read_environment(environment: Mapping[str, str], role: Role, is_static: bool
         raise BadEnvironment("TRIOMESH_METADATA: LABELS is not an object")
     metadata = {"NAME": name, "NAMESPACE": namespace, **metadata}
     node = Node(
-        f"{role.value}~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local", role, ip, name, namespace, labels, metadata
+        f"{role.value}~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local",
+        role,
+        ip,
+        name,
+        namespace,
+        labels,
+        metadata,
     )
     reader = _Fields("TRIOMESH_PROXY_CONFIG", config)
     policy = reader.text("controlPlaneAuthPolicy", "NONE")

@@ -109,9 +109,7 @@ class ListenerTable(Generic[Owner]):
         return found
 
 
-def _most_specific(
-    chains: tuple[FilterChain, ...], rank: Callable[[FilterChain], int]
-) -> tuple[FilterChain, ...]:
+def _most_specific(chains: tuple[FilterChain, ...], rank: Callable[[FilterChain], int]) -> tuple[FilterChain, ...]:
     # rank: -1 = does not match; otherwise the higher the more specific.
     best = -1
     kept: list[FilterChain] = []

@@ -123,7 +123,11 @@ class ClusterRuntime:
             self._drop_pool(host)
 
     def pick(
-        self, now: float, hash_value: int | None = None, exclude: Collection[Host] = _NO_HOSTS, destination: Address | None = None
+        self,
+        now: float,
+        hash_value: int | None = None,
+        exclude: Collection[Host] = _NO_HOSTS,
+        destination: Address | None = None,
     ) -> Host | None:
         """The host for a request or connection; None: there is none (503 UH).
 
@@ -328,7 +332,9 @@ class ClusterRuntime:
         host = self._by_destination.get(destination)
         if host is None:
             if len(self._by_destination) >= _MAX_DESTINATIONS:
-                self._by_destination = {at: host for at, host in self._by_destination.items() if host in self._pools or host.active}
+                self._by_destination = {
+                    at: host for at, host in self._by_destination.items() if host in self._pools or host.active
+                }
             address = destination
             if self.model.connect_to_port:
                 address = replace(destination, port=self.model.connect_to_port)

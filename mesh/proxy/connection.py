@@ -217,5 +217,3 @@ def _unmapped(address: Address) -> Address:
     if address.host.startswith("::ffff:") and "." in address.host:
         return Address(address.host[7:], address.port)
     return address
-
-

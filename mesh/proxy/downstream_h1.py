@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from mesh.codec.h1 import RequestHead, RequestParser
 from mesh.model.addr import Address
 from mesh.model.failure import Failure, Flag
 from mesh.proxy.deadlines import Deadline
-from mesh.proxy.exchange import Delayed, Forwarding, decide, exchange
+from mesh.proxy.exchange import Delayed, decide, exchange
 from mesh.proxy.failures import (
     DOWNSTREAM_GONE,
     HEADERS_TIMEOUT,
@@ -30,6 +31,7 @@ from mesh.proxy.failures import (
     DownstreamGone,
     reply_for,
 )
+from mesh.proxy.forwarding import Forwarding
 from mesh.proxy.head import is_grpc
 from mesh.proxy.observe.record import Connection, Record
 from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
@@ -141,6 +143,22 @@ class Downstream:
         self.must_close = True
         if self.record is None and self.parser.is_idle:
             self._expire(Expired.IDLE)
+
+    async def conclude(self, record: Record, reply: LocalReply) -> bool:
+        """End the exchange with an answer of our own. Returns: the connection can serve another request.
+
+        A request body that is still to come is not worth waiting for: the connection ends with the answer.
+        """
+        assert self.head is not None
+        keep = self.head.keep_alive and self.parser.is_complete
+        route = record.route
+        if route is not None and (edits := route.response_edits):
+            reply = replace(reply, headers=reply.headers + edits.lines(record))
+        keep = await self.answer(record, reply, keep)
+        self.finish(record)
+        if keep:
+            self.parser.next()
+        return keep
 
     async def answer(self, record: Record, reply: LocalReply, keep: bool) -> bool:
         """Send an answer of our own. Returns: the connection can serve another request."""

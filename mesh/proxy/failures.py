@@ -38,7 +38,10 @@ TERMINATED_UNSENT: Final = Failure(
 )
 """The connection was dead before the kernel took a byte of the request."""
 TERMINATED_MIDWAY: Final = Failure(
-    Flag.UPSTREAM_CONNECTION_TERMINATION, Side.REMOTE, 503, "upstream_reset_after_response_started{connection_termination}"
+    Flag.UPSTREAM_CONNECTION_TERMINATION,
+    Side.REMOTE,
+    503,
+    "upstream_reset_after_response_started{connection_termination}",
 )
 PROTOCOL_ERROR: Final = Failure(
     Flag.UPSTREAM_PROTOCOL_ERROR, Side.REMOTE, 502, "upstream_reset_before_response_started{protocol_error}"
@@ -56,9 +59,8 @@ HEADERS_TIMEOUT: Final = Failure(Flag.DOWNSTREAM_PROTOCOL_ERROR, Side.REMOTE, 40
 REQUEST_OVERALL_TIMEOUT: Final = Failure(Flag.DURATION_TIMEOUT, Side.REMOTE, 408, "request_overall_timeout")
 DOWNSTREAM_GONE: Final = Failure(Flag.DOWNSTREAM_TERMINATION, Side.REMOTE, 0, "downstream_remote_disconnect")
 HTTP2_UNSUPPORTED: Final = Failure(Flag.UPSTREAM_PROTOCOL_ERROR, Side.LOCAL, 503, "http2_upstream_not_supported", True)
-TLS_UNSUPPORTED: Final = Failure(
-    Flag.UPSTREAM_CONNECT_FAILURE, Side.LOCAL, 503, "upstream_tls_not_available", True
-)
+TLS_UNSUPPORTED: Final = Failure(Flag.UPSTREAM_CONNECT_FAILURE, Side.LOCAL, 503, "upstream_tls_not_available", True)
+
 
 def reply_for(failure: Failure, reason: str = "", retried: bool = False) -> LocalReply:
     """What the client is told. reason: the operating system's or the codec's words, if there are any."""

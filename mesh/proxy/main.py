@@ -1,8 +1,8 @@
 """Main: the proxy process. Sidecar and router are the same program with another node id.
 
-    python -m mesh.proxy sidecar|router [--config FILE [--status]]
-    python -m mesh.proxy wait [--timeout SECONDS]          until this pod's proxy is ready (postStart)
-    python -m mesh.proxy request GET|POST PATH             ask its admin port
+python -m mesh.proxy sidecar|router [--config FILE [--status]]
+python -m mesh.proxy wait [--timeout SECONDS]          until this pod's proxy is ready (postStart)
+python -m mesh.proxy request GET|POST PATH             ask its admin port
 """
 
 from __future__ import annotations

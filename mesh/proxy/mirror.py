@@ -41,7 +41,9 @@ class Mirrors:
         self.skipped = 0
         self.failed = 0
 
-    def start(self, terminal: HttpTerminal, route: CompiledRoute, record: Record, head: RequestHead, body: bytes | None) -> None:
+    def start(
+        self, terminal: HttpTerminal, route: CompiledRoute, record: Record, head: RequestHead, body: bytes | None
+    ) -> None:
         """Send the copies that the route draws. body: raw, with its framing; None: it was too large to be copied."""
         for mirror in route.mirrors:
             if not mirror.is_drawn(random.random):

@@ -83,7 +83,12 @@ async def serve_opaque(
 
 
 async def _connect(
-    proxy: Proxy, terminal: TcpTerminal, parker: Parker, destination: Address, record: TcpRecord, dialled: Dialled | None
+    proxy: Proxy,
+    terminal: TcpTerminal,
+    parker: Parker,
+    destination: Address,
+    record: TcpRecord,
+    dialled: Dialled | None,
 ) -> Dialled:
     # Other hosts are tried up to the chain's number of attempts. Closes: `dialled`, unless it is returned.
     tried: tuple[Host, ...] = ()
@@ -115,7 +120,12 @@ async def _connect(
 
 
 async def _dial(
-    proxy: Proxy, terminal: TcpTerminal, parker: Parker, destination: Address, record: TcpRecord, tried: tuple[Host, ...]
+    proxy: Proxy,
+    terminal: TcpTerminal,
+    parker: Parker,
+    destination: Address,
+    record: TcpRecord,
+    tried: tuple[Host, ...],
 ) -> Dialled:
     cluster = _pick_cluster(proxy, terminal)
     if cluster is None:
@@ -133,7 +143,13 @@ async def _dial(
 
 
 async def _relay(
-    proxy: Proxy, terminal: TcpTerminal, channel: Channel, parker: Parker, record: TcpRecord, dialled: Dialled, first: bytes
+    proxy: Proxy,
+    terminal: TcpTerminal,
+    channel: Channel,
+    parker: Parker,
+    record: TcpRecord,
+    dialled: Dialled,
+    first: bytes,
 ) -> None:
     up = dialled.channel
     up.parker = parker

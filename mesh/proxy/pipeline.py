@@ -88,7 +88,9 @@ class Proxy:
         """Make a configuration the current one. Returns: resource or listener name -> why it is not (fully) in use."""
         self.current = compile_snapshot(snapshot, self.current, self.telemetry, self._make_cluster)
         self.version += 1
-        for runtime in [runtime for runtime in self._resolvers if self.current.clusters.get(runtime.name) is not runtime]:
+        for runtime in [
+            runtime for runtime in self._resolvers if self.current.clusters.get(runtime.name) is not runtime
+        ]:
             self._resolvers.pop(runtime).cancel()
         problems = dict(self.current.problems)
         problems.update(self.listeners.update(self.current.listeners))

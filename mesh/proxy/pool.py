@@ -91,7 +91,11 @@ class Pool:
             connection.channel.on_idle = None
             rested = now - connection.idle_since
             is_fit = now < connection.usable_until and rested < self._idle_limit
-            if is_fit and not connection.channel.hung_up and (rested < _TRUSTED_SECONDS or connection.is_surely_alive()):
+            if (
+                is_fit
+                and not connection.channel.hung_up
+                and (rested < _TRUSTED_SECONDS or connection.is_surely_alive())
+            ):
                 if connection.deadline is not None:
                     connection.deadline.lift()
                 return connection

@@ -40,7 +40,18 @@ class RelayBroken(Exception):
 class _Flow:
     """One direction. moved: bytes handed to the target's kernel."""
 
-    __slots__ = ("_at_end", "_full_reads", "_offset", "_pending", "_pipe", "from_upstream", "is_done", "moved", "source", "target")
+    __slots__ = (
+        "_at_end",
+        "_full_reads",
+        "_offset",
+        "_pending",
+        "_pipe",
+        "from_upstream",
+        "is_done",
+        "moved",
+        "source",
+        "target",
+    )
     pipes = 0
 
     def __init__(self, source: Channel, target: Channel, first: bytes, from_upstream: bool) -> None:

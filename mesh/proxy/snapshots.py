@@ -31,7 +31,17 @@ _log = logging.getLogger(__name__)
 class HttpTerminal:
     """An HTTP chain, ready to serve. server: value of the `server` header of our own answers."""
 
-    __slots__ = ("_inline", "_route_name", "is_inbound", "is_outbound", "limits", "manager", "observer", "origin", "server")
+    __slots__ = (
+        "_inline",
+        "_route_name",
+        "is_inbound",
+        "is_outbound",
+        "limits",
+        "manager",
+        "observer",
+        "origin",
+        "server",
+    )
 
     def __init__(self, chain: FilterChain, manager: HttpManager, direction: Direction, observer: HttpObserver) -> None:
         self.manager = manager
@@ -113,7 +123,9 @@ EMPTY = Compiled()
 MakeCluster = Callable[[Cluster, LoadAssignment | None], ClusterRuntime]
 
 
-def compile_snapshot(snapshot: Snapshot, previous: Compiled, telemetry: Telemetry, make_cluster: MakeCluster) -> Compiled:
+def compile_snapshot(
+    snapshot: Snapshot, previous: Compiled, telemetry: Telemetry, make_cluster: MakeCluster
+) -> Compiled:
     """The next Compiled. Changes runtimes of clusters in place; listeners and tables are shared or new.
 
     A resource that cannot be compiled keeps its previous version, if any, and is named in `problems`.
@@ -192,7 +204,9 @@ def _listener(
 
 def _terminal(chain: FilterChain, direction: Direction, telemetry: Telemetry) -> Terminal:
     if chain.tls is not None:
-        raise CompileError(f"filter chain {chain.name or '(unnamed)'}: TLS termination is not available in this version")
+        raise CompileError(
+            f"filter chain {chain.name or '(unnamed)'}: TLS termination is not available in this version"
+        )
     if isinstance(chain.filter, HttpManager):
         return HttpTerminal(chain, chain.filter, direction, telemetry.http(chain.filter, direction))
     return TcpTerminal(chain, chain.filter, direction, telemetry.tcp(chain.filter, direction))

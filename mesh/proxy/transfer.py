@@ -60,7 +60,18 @@ class Upload:
     is_broken: the upstream takes no more (its answer may still be readable).
     """
 
-    __slots__ = ("_down", "_offset", "_parser", "_pending", "_replay", "_replay_bytes", "_was_read", "is_broken", "is_done", "received")
+    __slots__ = (
+        "_down",
+        "_offset",
+        "_parser",
+        "_pending",
+        "_replay",
+        "_replay_bytes",
+        "_was_read",
+        "is_broken",
+        "is_done",
+        "received",
+    )
 
     def __init__(self, down: Channel, parser: RequestParser) -> None:
         self._down = down
@@ -245,7 +256,9 @@ class Download:
         return True
 
 
-async def receive_head(parker: Parker, upload: Upload, up: UpstreamConnection, down: Channel, method: bytes) -> ResponseHead:
+async def receive_head(
+    parker: Parker, upload: Upload, up: UpstreamConnection, down: Channel, method: bytes
+) -> ResponseHead:
     """The next response head on `up`, interim ones included, while the request's body goes on.
 
     Raises: DownstreamGone; UpstreamFailed: closed or malformed; ProtocolError: the client's framing.
@@ -277,7 +290,9 @@ async def receive_head(parker: Parker, upload: Upload, up: UpstreamConnection, d
         await wait_either(parker, down, down_bits, channel, up_bits)
 
 
-async def pump(parker: Parker, upload: Upload, download: Download, up: Channel, down: Channel, idle: Deadline, idle_seconds: float) -> None:
+async def pump(
+    parker: Parker, upload: Upload, download: Download, up: Channel, down: Channel, idle: Deadline, idle_seconds: float
+) -> None:
     """Move both bodies until the response is complete; a request body that is left over then stays unread.
 
     idle: armed anew at every sign of life. Raises: DownstreamGone, UpstreamFailed, ProtocolError (the client's).

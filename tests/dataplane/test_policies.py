@@ -144,9 +144,7 @@ async def test_delays_do_not_hold_up_others_and_aborts_say_what_they_are() -> No
 async def test_mirrors_get_copies_and_delay_nobody() -> None:
     async with serving(replying(OK)) as upstream, serving(silent) as shadow:
         route = forward("a", mirrors=(Mirror("shadow"),))
-        config = snapshot(
-            listener(manager(routes(route))), cluster("a", upstream.port), cluster("shadow", shadow.port)
-        )
+        config = snapshot(listener(manager(routes(route))), cluster("a", upstream.port), cluster("shadow", shadow.port))
         async with running(config) as proxy, client(proxy) as stream:
             await stream.send_all(GET)
             assert (await read_response(stream))[0] == 200
@@ -156,7 +154,9 @@ async def test_mirrors_get_copies_and_delay_nobody() -> None:
                     await trio.testing.wait_all_tasks_blocked(0.01)
             copies = sorted(shadow.requests)
             assert copies[0].startswith(b"GET / HTTP/1.1\r\nHost: a-shadow\r\n")
-            assert copies[1].startswith(b"POST / HTTP/1.1\r\nHost: a-shadow:80\r\n") and copies[1].endswith(b"\r\n\r\nbody")
+            assert copies[1].startswith(b"POST / HTTP/1.1\r\nHost: a-shadow:80\r\n") and copies[1].endswith(
+                b"\r\n\r\nbody"
+            )
 
 
 async def test_redirects_direct_answers_and_misses_need_no_upstream() -> None:

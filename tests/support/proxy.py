@@ -40,7 +40,9 @@ def manager(config: RouteConfig, **changes: object) -> HttpManager:
     return replace(HttpManager("test", route_config=config), **changes)  # type: ignore[arg-type]
 
 
-def listener(terminal: HttpManager | TcpProxy, direction: Direction = Direction.OUTBOUND, **changes: object) -> Listener:
+def listener(
+    terminal: HttpManager | TcpProxy, direction: Direction = Direction.OUTBOUND, **changes: object
+) -> Listener:
     """A bound listener on a port of the kernel's choice."""
     plain = Listener("test", Address("127.0.0.1", 0), (FilterChain(terminal),), direction=direction)
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -53,7 +55,9 @@ def snapshot(the_listener: Listener, *clusters: Cluster) -> Snapshot:
 @asynccontextmanager
 async def running(config: Snapshot) -> AsyncIterator[Proxy]:
     """A proxy that serves `config`."""
-    proxy = Proxy(Telemetry("sidecar~127.0.0.1~test.default~default.svc.cluster.local", {}, TelemetrySettings(), "test"))
+    proxy = Proxy(
+        Telemetry("sidecar~127.0.0.1~test.default~default.svc.cluster.local", {}, TelemetrySettings(), "test")
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(proxy.run)
         assert proxy.apply(config) == {}
@@ -142,7 +146,9 @@ def replying(response: bytes) -> Callable[[trio.SocketStream, Upstream], Awaitab
     return serve
 
 
-async def read_response(stream: trio.SocketStream, rest: bytes = b"", method: bytes = b"GET") -> tuple[int, bytes, bytes, bytes]:
+async def read_response(
+    stream: trio.SocketStream, rest: bytes = b"", method: bytes = b"GET"
+) -> tuple[int, bytes, bytes, bytes]:
     """(status, head, body without chunk framing, what came after it) of one response."""
     from mesh.codec.h1 import ResponseParser
 

@@ -41,7 +41,9 @@ def tcp(name: str) -> TcpProxy:
 
 
 def config(http_port: int, **more: Listener) -> Snapshot:
-    passthrough = Cluster("PassthroughCluster", Discovery.ORIGINAL_DST, LbPolicy.CLUSTER_PROVIDED, bind_host="127.0.0.6")
+    passthrough = Cluster(
+        "PassthroughCluster", Discovery.ORIGINAL_DST, LbPolicy.CLUSTER_PROVIDED, bind_host="127.0.0.6"
+    )
     listeners = {
         "virtualOutbound": Listener(
             "virtualOutbound",
@@ -147,4 +149,6 @@ async def inbound_by_port() -> None:
 
 if __name__ == "__main__":
     set_up()
-    trio.run({"by_port": by_port, "passthrough": passthrough, "loop": loop, "inbound_by_port": inbound_by_port}[sys.argv[1]])
+    trio.run(
+        {"by_port": by_port, "passthrough": passthrough, "loop": loop, "inbound_by_port": inbound_by_port}[sys.argv[1]]
+    )

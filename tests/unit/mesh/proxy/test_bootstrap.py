@@ -30,7 +30,9 @@ def test_what_the_injector_writes_is_understood() -> None:
     assert (bootstrap.drain_seconds, bootstrap.termination_drain_seconds) == (45.0, 5.0)
     tracing, log = bootstrap.telemetry.default_tracing, bootstrap.telemetry.default_access_log
     assert tracing is not None and tracing.random_sampling_percent == 50
-    assert log is not None and log.path == "/dev/stdout" and dict(log.json or ())["response_flags"] == "%RESPONSE_FLAGS%"
+    assert (
+        log is not None and log.path == "/dev/stdout" and dict(log.json or ())["response_flags"] == "%RESPONSE_FLAGS%"
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,9 @@ def test_static_configuration_needs_no_variable_at_all() -> None:
     assert bootstrap.discovery is None and bootstrap.node.role is Role.ROUTER
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("5s", 5.0), ("1m30s", 90.0), ("100ms", 0.1), ("0s", 0.0), ("1.5h", 5400.0)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5s", 5.0), ("1m30s", 90.0), ("100ms", 0.1), ("0s", 0.0), ("1.5h", 5400.0)]
+)
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text, "x") == pytest.approx(seconds)
 

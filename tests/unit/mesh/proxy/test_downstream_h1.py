@@ -6,7 +6,9 @@ from mesh.proxy.downstream_h1 import encode_reply, http_date
 from mesh.proxy.reply import LocalReply
 
 
-def parts(reply: LocalReply, method: bytes = b"GET", minor: int = 1, keep: bool = True) -> tuple[bytes, dict[bytes, bytes], bytes]:
+def parts(
+    reply: LocalReply, method: bytes = b"GET", minor: int = 1, keep: bool = True
+) -> tuple[bytes, dict[bytes, bytes], bytes]:
     head, _, body = encode_reply(reply, b"triomesh", method, minor, keep).partition(b"\r\n\r\n")
     line, *fields = head.split(b"\r\n")
     return line, dict(field.split(b": ", 1) for field in fields), body

@@ -41,7 +41,9 @@ def test_asking_nobody_is_an_error(dead_port: None, capsys: pytest.CaptureFixtur
     assert "admin port" in capsys.readouterr().err
 
 
-def test_an_incomplete_environment_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_incomplete_environment_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("TRIOMESH_PROXY_CONFIG", raising=False)
     assert proxy_main.main(["sidecar"]) == 1
     assert capsys.readouterr().err.startswith("triomesh-proxy: TRIOMESH_PROXY_CONFIG is not set")

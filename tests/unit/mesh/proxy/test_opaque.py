@@ -62,7 +62,9 @@ async def test_bytes_and_limits_are_accounted_for() -> None:
         await stream.send_all(b"hello")
 
     async with serving(answer) as upstream:
-        async with running(snapshot(listener(TcpProxy("t", (WeightedCluster("a"),))), cluster("a", upstream.port))) as proxy:
+        async with running(
+            snapshot(listener(TcpProxy("t", (WeightedCluster("a"),))), cluster("a", upstream.port))
+        ) as proxy:
             seen = records(proxy)
             async with client(proxy) as stream:
                 await stream.send_all(b"abc")

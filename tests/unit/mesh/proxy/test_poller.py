@@ -93,7 +93,9 @@ async def test_what_callbacks_put_off_is_done_when_the_batch_is_over() -> None:
 
         def on_event() -> None:
             seen.append("event")
-            poller.after_batch.append(lambda: (seen.append("first"), poller.after_batch.append(lambda: seen.append("second"))))
+            poller.after_batch.append(
+                lambda: (seen.append("first"), poller.after_batch.append(lambda: seen.append("second")))
+            )
 
         await trio.testing.wait_all_tasks_blocked()
         channel.on_idle = on_event

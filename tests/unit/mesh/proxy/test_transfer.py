@@ -107,7 +107,9 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (Framing.CHUNKS, b"HTTP/1.1 200 OK\r\n\r\n", b"ab", b"2\r\nab\r\n0\r\n\r\n"),
     ],
 )
-def test_the_answer_is_framed_as_the_client_can_read_it(framing: Framing, head: bytes, wire: bytes, sent: bytes) -> None:
+def test_the_answer_is_framed_as_the_client_can_read_it(
+    framing: Framing, head: bytes, wire: bytes, sent: bytes
+) -> None:
     down = FakeChannel()
     download = Download(response(head, wire, b""), down, framing, b"HEAD")  # type: ignore[arg-type]
     assert download.step() is Wants.DONE
@@ -116,7 +118,10 @@ def test_the_answer_is_framed_as_the_client_can_read_it(framing: Framing, head: 
 
 def test_the_end_in_the_middle_is_the_upstreams_failure() -> None:
     download = Download(
-        response(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"abc", b""), FakeChannel(), Framing.RAW, b""  # type: ignore[arg-type]
+        response(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"abc", b""),
+        FakeChannel(),
+        Framing.RAW,
+        b"",  # type: ignore[arg-type]
     )
     with pytest.raises(UpstreamFailed, match="connection_termination"):
         download.step()

@@ -49,7 +49,13 @@ def test_a_closed_one_is_not_alive(ends) -> None:
 
 @pytest.mark.parametrize(
     ("value", "until"),
-    [(None, math.inf), (b"timeout=5", 104.5), (b"max=100, Timeout = 30", 129.5), (b"timeout=0", 100.0), (b"x", math.inf)],
+    [
+        (None, math.inf),
+        (b"timeout=5", 104.5),
+        (b"max=100, Timeout = 30", 129.5),
+        (b"timeout=0", 100.0),
+        (b"x", math.inf),
+    ],
 )
 def test_the_peers_idle_limit_is_learnt(ends, value: bytes | None, until: float) -> None:
     connection, _ = ends
