@@ -19,12 +19,13 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from mesh.model.node import Node
 from mesh.model.snapshot import Snapshot
-from mesh.xds.ads_stream import AdsStream, Response
+from mesh.xds.ads_stream import AdsStream
 from mesh.xds.encode import Encoder
 from mesh.xds.error import LimitError, ProtocolError
 from mesh.xds.kind import Kind, Variant
 from mesh.xds.resource import Bundle
 from mesh.xds.resource_status import ResourceStatus
+from mesh.xds.response import Response
 
 _INBOX = 16
 _BURST_SECONDS = 10.0

@@ -18,12 +18,11 @@ every CDS (LDS) response that names them, changed or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import envoy.service.discovery.v3.discovery_pb2 as discovery_pb
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError as ProtobufError
 
 from mesh.model.node import Node
@@ -34,6 +33,7 @@ from mesh.xds.node import read_node
 from mesh.xds.ordering import Ordering
 from mesh.xds.resource import EMPTY_BUNDLE, Bundle, Ref, Resource
 from mesh.xds.resource_status import ResourceStatus, not_sent, resource_status
+from mesh.xds.response import Contents, Response, delta_response, nothing_response, sotw_response, split
 from mesh.xds.subscription import WILDCARD, Subscription
 from mesh.xds.version import version_of_set
 
@@ -42,18 +42,6 @@ MAX_NAMES = 50_000
 _MAX_UNKNOWN_TYPES = 32
 _MAX_IN_FLIGHT = 16
 """Unanswered responses per type; then changes pile up into one until the client answers."""
-_MAX_RESPONSE_BYTES = 3 << 20
-"""Delta responses are split here: gRPC clients accept messages of 4 MiB unless told otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A message to write. kind None: the answer to a type that we do not serve."""
-
-    kind: Kind | None
-    body: bytes
-    resources: int
-    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,12 +257,7 @@ class AdsStream:
         if len(self._unknown_types) >= _MAX_UNKNOWN_TYPES and url not in self._unknown_types:
             raise LimitError(f"more than {_MAX_UNKNOWN_TYPES} resource types that are not served here")
         nonce = self._unknown_types[url] = self._next_nonce()
-        if is_delta:
-            removed = [name for name in names if name != WILDCARD]
-            message = discovery_pb.DeltaDiscoveryResponse(type_url=url, nonce=nonce, removed_resources=removed)
-        else:
-            message = discovery_pb.DiscoveryResponse(type_url=url, nonce=nonce, version_info="0")
-        return (Response(None, message.SerializeToString(), 0),)
+        return (nothing_response(self.variant, url, nonce, [name for name in names if name != WILDCARD]),)
 
     # Responses
 
@@ -322,55 +305,28 @@ class AdsStream:
                     yield name, None
 
     def _delta(
-        self, sub: Subscription, target: Mapping[str, Resource], changed: Mapping[str, Resource | None], now: float
+        self, sub: Subscription, target: Mapping[str, Resource], changed: Contents, now: float
     ) -> Iterator[Response]:
         system_version = version_of_set(target.values())
-        for part in _split(changed, frozenset(sub.alone)):
-            present = [resource for resource in part.values() if resource is not None]
-            removed = [name for name, resource in part.items() if resource is None]
+        for part in split(changed, frozenset(sub.alone)):
             nonce = self._next_nonce()
-            message = discovery_pb.DeltaDiscoveryResponse(
-                system_version_info=system_version,
-                type_url=sub.kind.value,
-                nonce=nonce,
-                removed_resources=removed,
-                resources=[
-                    discovery_pb.Resource(
-                        name=resource.name,
-                        version=resource.version,
-                        resource=AnyMessage(type_url=sub.kind.value, value=resource.body),
-                    )
-                    for resource in present
-                ],
-            )
             sub.on_sent(nonce, part, now)
-            yield Response(sub.kind, message.SerializeToString(), len(present), len(removed))
+            yield delta_response(sub.kind, part, nonce, system_version)
 
     def _sotw(
-        self, sub: Subscription, _target: Mapping[str, Resource], changed: Mapping[str, Resource | None], now: float
+        self, sub: Subscription, _target: Mapping[str, Resource], changed: Contents, now: float
     ) -> Iterator[Response]:
         """Full-state types repeat what the client has; of the others, what is left out simply stays as it is."""
-        if sub.kind.is_full_state:
-            yield self._sotw_response(sub, {**sub.sent, **changed}, now)
-            return
-        # Nothing to say "gone" with; the client drops endpoints and routes by itself.
-        sub.forget_sent(name for name, resource in changed.items() if resource is None)
-        present = {name: resource for name, resource in changed.items() if resource is not None}
-        if present:
-            for part in _split(present, frozenset(sub.alone)):
-                yield self._sotw_response(sub, part, now)
-
-    def _sotw_response(self, sub: Subscription, contents: Mapping[str, Resource | None], now: float) -> Response:
-        present = [resource for resource in contents.values() if resource is not None]
-        nonce = self._next_nonce()
-        message = discovery_pb.DiscoveryResponse(
-            version_info=version_of_set(present),
-            type_url=sub.kind.value,
-            nonce=nonce,
-            resources=[AnyMessage(type_url=sub.kind.value, value=resource.body) for resource in present],
-        )
-        sub.on_sent(nonce, contents, now)
-        return Response(sub.kind, message.SerializeToString(), len(present), len(contents) - len(present))
+        parts: Iterable[Contents] = ({**sub.sent, **changed},)
+        if not sub.kind.is_full_state:
+            # Nothing to say "gone" with; the client drops endpoints and routes by itself.
+            sub.forget_sent(name for name, resource in changed.items() if resource is None)
+            present = {name: resource for name, resource in changed.items() if resource is not None}
+            parts = split(present, frozenset(sub.alone)) if present else ()
+        for part in parts:
+            nonce = self._next_nonce()
+            sub.on_sent(nonce, part, now)
+            yield sotw_response(sub.kind, part, nonce)
 
     def _owe_dependents(self, resources: Iterable[Resource | None]) -> None:
         """Clusters' endpoints and listeners' routes: the client may warm them anew and wait for these."""
@@ -424,21 +380,3 @@ class AdsStream:
     def _next_nonce(self) -> str:
         self._nonces += 1
         return f"{self._stream_id}-{self._nonces}"
-
-
-def _split(changed: Mapping[str, Resource | None], alone: Collection[str]) -> Iterator[dict[str, Resource | None]]:
-    """Parts of bounded size, and those in `alone` one by one; one (empty) part when there is nothing."""
-    singles = [{name: changed[name]} for name in alone if name in changed]
-    rest = {name: resource for name, resource in changed.items() if name not in alone} if singles else changed
-    yield from singles
-    part: dict[str, Resource | None] = {}
-    size = 0
-    for name, resource in rest.items():
-        weight = len(name) + (len(resource.body) if resource is not None else 0)
-        if part and size + weight > _MAX_RESPONSE_BYTES:
-            yield part
-            part, size = {}, 0
-        part[name] = resource
-        size += weight
-    if part or not singles:
-        yield part

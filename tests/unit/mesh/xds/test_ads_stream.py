@@ -7,6 +7,7 @@ import pytest
 from google.rpc import status_pb2
 
 from mesh.xds import ads_stream
+from mesh.xds import response as response_module
 from mesh.xds.ads_stream import AdsStream
 from mesh.xds.encode import Encoder
 from mesh.xds.error import LimitError, ProtocolError
@@ -343,7 +344,7 @@ def test_too_many_names_end_the_stream(variant, monkeypatch):
 
 
 def test_delta_response_is_split_at_its_limit(monkeypatch):
-    monkeypatch.setattr(ads_stream, "_MAX_RESPONSE_BYTES", 300)
+    monkeypatch.setattr(response_module, "_MAX_RESPONSE_BYTES", 300)
     peer = Peer(served=bundle(*[cluster(f"c{i}") for i in range(5)]))
     responses = peer.ask(CDS)
     assert len(responses) > 1
