@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -76,7 +76,7 @@ def ensure(directory: Path, leaves: Sequence[Leaf] = LEAVES) -> Pki:
     """Make the CA, the token key and every leaf that is missing or within a day of its end; return their paths."""
     pki = Pki(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     if not pki.service_account_key.exists():
         _write_key(pki.service_account_key, ec.generate_private_key(ec.SECP256R1()))
     if not (pki.ca.exists() and pki.key("ca").exists()):
