@@ -29,9 +29,7 @@ class Namespace:
     name: str
 
     def run(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            ["ip", "netns", "exec", self.name, *words], capture_output=True, text=True, check=False, cwd=ROOT
-        )
+        done = subprocess.run(["ip", "netns", "exec", self.name, *words], capture_output=True, text=True, check=False, cwd=ROOT)
         if check and done.returncode:
             raise AssertionError(f"{words}: {done.stdout}{done.stderr}")
         return done
@@ -40,10 +38,7 @@ class Namespace:
         return self.run(sys.executable, "-m", "injector", "iptables", *words, check=check)
 
     def saved(self) -> str:
-        return "".join(
-            re.sub(r"^#.*\n|\[\d+:\d+\]", "", self.run(f"{tool}-save").stdout, flags=re.M)
-            for tool in ("iptables", "ip6tables")
-        )
+        return "".join(re.sub(r"^#.*\n|\[\d+:\d+\]", "", self.run(f"{tool}-save").stdout, flags=re.M) for tool in ("iptables", "ip6tables"))
 
 
 @pytest.fixture
@@ -53,14 +48,7 @@ def namespace() -> Iterator[Namespace]:
     try:
         space = Namespace(name)
         # A veth pair gives the routes that a pod has; its other end is here too, so nothing leaves.
-        for words in (
-            "link set lo up",
-            "link add eth0 type veth peer name eth1",
-            "link set eth0 up",
-            "link set eth1 up",
-            f"addr add {POD}/24 dev eth0",
-            f"-6 addr add {POD6}/64 dev eth0 nodad",
-        ):
+        for words in ("link set lo up", "link add eth0 type veth peer name eth1", "link set eth0 up", "link set eth1 up", f"addr add {POD}/24 dev eth0", f"-6 addr add {POD6}/64 dev eth0 nodad"):
             space.run("ip", *words.split())
         yield space
     finally:
@@ -94,10 +82,7 @@ def test_check_names_the_missing_rule(namespace: Namespace) -> None:
     namespace.iptables()
     namespace.run("iptables", "-t", "nat", "-D", "TRIOMESH_OUTPUT", "-d", "127.0.0.1/32", "-j", "RETURN")
     done = namespace.iptables("--check", check=False)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (
-        1,
-        "IPv4: missing: -A TRIOMESH_OUTPUT -d 127.0.0.1/32 -j RETURN",
-    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "IPv4: missing: -A TRIOMESH_OUTPUT -d 127.0.0.1/32 -j RETURN")
     namespace.iptables()
     assert namespace.iptables("--check").returncode == 0
 
@@ -107,12 +92,7 @@ def test_clean_leaves_nothing_of_ours(namespace: Namespace) -> None:
     before = namespace.saved()
     namespace.iptables()
     namespace.iptables("--clean")
-    assert (
-        namespace.saved().replace(
-            "*nat\n:PREROUTING ACCEPT \n:INPUT ACCEPT \n:OUTPUT ACCEPT \n:POSTROUTING ACCEPT \nCOMMIT\n", ""
-        )
-        == before
-    )
+    assert namespace.saved().replace("*nat\n:PREROUTING ACCEPT \n:INPUT ACCEPT \n:OUTPUT ACCEPT \n:POSTROUTING ACCEPT \nCOMMIT\n", "") == before
     assert "TRIOMESH" not in namespace.saved()
 
 
@@ -124,38 +104,23 @@ def test_pod_without_ipv6_is_captured_by_ipv4_alone(namespace: Namespace) -> Non
 
 
 def test_without_net_admin_the_missing_right_is_named(namespace: Namespace) -> None:
-    command = [
-        "setpriv",
-        "--bounding-set=-net_admin",
-        "--inh-caps=-net_admin",
-        sys.executable,
-        "-m",
-        "injector",
-        "iptables",
-    ]
+    command = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", sys.executable, "-m", "injector", "iptables"]
     done = namespace.run(*command, check=False)
     assert done.returncode == 3
     assert "NET_ADMIN" in done.stderr
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_outbound_connection_of_the_application_reaches_the_proxy_with_its_original_destination(
-    namespace: Namespace, family: int
-) -> None:
+def test_outbound_connection_of_the_application_reaches_the_proxy_with_its_original_destination(namespace: Namespace, family: int) -> None:
     target = PEER if family == socket.AF_INET else "fd00:77::9"
     namespace.iptables()
     with listening(namespace, family, 15001) as proxy, connecting(namespace, family, target, 9080, uid=1000):
         assert original_destination(proxy) == (target, 9080)
 
 
-def test_application_calling_its_own_address_through_the_proxy_comes_in_by_the_inbound_port(
-    namespace: Namespace,
-) -> None:
+def test_application_calling_its_own_address_through_the_proxy_comes_in_by_the_inbound_port(namespace: Namespace) -> None:
     namespace.iptables()
-    with (
-        listening(namespace, socket.AF_INET, 15006) as proxy,
-        connecting(namespace, socket.AF_INET, POD, 9080, uid=1337),
-    ):
+    with listening(namespace, socket.AF_INET, 15006) as proxy, connecting(namespace, socket.AF_INET, POD, 9080, uid=1337):
         assert original_destination(proxy) == (POD, 9080)
 
 
@@ -168,14 +133,9 @@ def test_application_calling_its_own_address_through_the_proxy_comes_in_by_the_i
         pytest.param(1337, "127.0.0.1", 9080, [], id="the proxy to its application"),
     ],
 )
-def test_connection_that_is_not_captured_goes_where_it_says(
-    namespace: Namespace, uid: int, target: str, port: int, flags: list[str]
-) -> None:
+def test_connection_that_is_not_captured_goes_where_it_says(namespace: Namespace, uid: int, target: str, port: int, flags: list[str]) -> None:
     namespace.iptables(*flags)
-    with (
-        listening(namespace, socket.AF_INET, port) as application,
-        connecting(namespace, socket.AF_INET, target, port, uid=uid) as source,
-    ):
+    with listening(namespace, socket.AF_INET, port) as application, connecting(namespace, socket.AF_INET, target, port, uid=uid) as source:
         accepted, peer = application.accept()
         accepted.close()
         assert peer[0] == source
@@ -223,22 +183,8 @@ def connecting(namespace: Namespace, family: int, target: str, port: int, uid: i
         "s = socket.socket(int(sys.argv[1])); s.settimeout(10); s.connect((sys.argv[2], int(sys.argv[3])))\n"
         "print(s.getsockname()[0], flush=True); sys.stdin.read()"
     )
-    command = [
-        "ip",
-        "netns",
-        "exec",
-        namespace.name,
-        sys.executable,
-        "-c",
-        script,
-        str(family),
-        target,
-        str(port),
-        str(uid),
-    ]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = ["ip", "netns", "exec", namespace.name, sys.executable, "-c", script, str(family), target, str(port), str(uid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline().strip()
         if not line:
@@ -255,7 +201,5 @@ def original_destination(listener: socket.socket) -> tuple[str, int]:
         if listener.family == socket.AF_INET:
             port, address = struct.unpack_from("!H4s", accepted.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16), 2)
             return socket.inet_ntoa(address), port
-        port, _, address = struct.unpack_from(
-            "!HI16s", accepted.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28), 2
-        )
+        port, _, address = struct.unpack_from("!HI16s", accepted.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28), 2)
         return socket.inet_ntop(socket.AF_INET6, address), port
