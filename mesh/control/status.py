@@ -14,7 +14,7 @@ from mesh.control.kube import gateway_api, kinds
 from mesh.control.kube.kinds import Kind
 from mesh.control.kube.objects import Meta
 from mesh.control.kube.parse_match import service_host
-from mesh.control.translate.attachment import CONTROLLER_NAME, OUR_CONTROLLERS, Attachment, is_ours
+from mesh.control.translate.attachment import CONTROLLER_NAME, Attachment, is_ours
 from mesh.control.translate.gateways import serving_of
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.registry import selects
@@ -114,7 +114,7 @@ def _message(problem: Problem) -> dict[str, Any]:
 
 def _classes(graph: Graph, statuses: Statuses, now: str) -> Iterator[StatusPatch]:
     for item in graph.world.gateway_classes.values():
-        if item.controller in OUR_CONTROLLERS:
+        if item.controller == CONTROLLER_NAME:
             old = statuses(item.meta.ref)
             conditions = [Condition("Accepted", True, "Accepted", "handled by Triomesh")]
             fresh = merged(conditions, item.meta.generation, old.get("conditions") or (), now)
@@ -263,7 +263,7 @@ def _routes(
                     "conditions": merged(conditions, route.meta.generation, before.get("conditions") or (), now),
                 }
             )
-        others = [entry for entry in old_parents if entry.get("controllerName") not in OUR_CONTROLLERS]
+        others = [entry for entry in old_parents if entry.get("controllerName") != CONTROLLER_NAME]
         if entries or others != old_parents:
             kind = kinds.GRPC_ROUTE if route.is_grpc else kinds.HTTP_ROUTE
             yield StatusPatch(kind, route.meta, {**old, "parents": [*others, *entries]})

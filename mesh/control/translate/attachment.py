@@ -11,10 +11,8 @@ from mesh.control.mesh_config import MeshConfig
 from mesh.control.translate.registry import covers, selects
 from mesh.model.origin import Problem
 
-CONTROLLER_NAME = "triomesh.io/control"
-"""Who writes the status of routes with Service parents."""
-OUR_CONTROLLERS = frozenset({CONTROLLER_NAME, "triomesh.io/gateway-controller"})
-"""What a GatewayClass may name to mean us."""
+CONTROLLER_NAME = "triomesh.io/gateway-controller"
+"""What a GatewayClass names to mean us, and who writes the status of routes, with Gateway and with Service parents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ def is_ours(gateway: gateway_api.Gateway, world: World, config: MeshConfig) -> b
     """By the GatewayClass's controller; the class names of the config also hold without a GatewayClass object."""
     known = world.gateway_classes.get(("", gateway.class_name))
     if known is not None:
-        return known.controller in OUR_CONTROLLERS
+        return known.controller == CONTROLLER_NAME
     return gateway.class_name in config.gateway_classes
 
 

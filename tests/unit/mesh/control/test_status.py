@@ -77,7 +77,7 @@ def test_a_route_with_a_service_parent() -> None:
     status = statuses(cluster("gateway-api/route-reviews-90-10.yaml"))["httproutes.gateway.networking.k8s.io/reviews"]
     (parent,) = status["parents"]
     assert parent["parentRef"] == {"group": "", "kind": "Service", "name": "reviews", "port": 9080}
-    assert parent["controllerName"] == "triomesh.io/control"
+    assert parent["controllerName"] == "triomesh.io/gateway-controller"
     assert short(parent["conditions"]) == {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
 
 
@@ -116,7 +116,7 @@ def test_other_controllers_entries_are_kept() -> None:
     foreign = {"parentRef": {"name": "x"}, "controllerName": "example.com/other", "conditions": []}
     ref = ObjectRef("HTTPRoute", "default", "reviews", "gateway.networking.k8s.io")
     status = statuses(made, {ref: {"parents": [foreign]}})["httproutes.gateway.networking.k8s.io/reviews"]
-    assert [entry["controllerName"] for entry in status["parents"]] == ["example.com/other", "triomesh.io/control"]
+    assert [entry["controllerName"] for entry in status["parents"]] == ["example.com/other", "triomesh.io/gateway-controller"]
 
 
 def test_a_gateway_has_addresses_and_attached_routes() -> None:

@@ -108,7 +108,7 @@ def test_whose_gateway_it_is() -> None:
     for made, expected in (
         (cluster(class_name="istio"), True),
         (cluster(class_name="nginx"), False),
-        (cluster(klass % "triomesh.io/control", class_name="istio"), True),
+        (cluster(klass % "triomesh.io/gateway-controller", class_name="istio"), True),
         (cluster(klass % "istio.io/gateway-controller", class_name="istio"), False),
     ):
         world = made.world()
