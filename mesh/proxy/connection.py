@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
 
 _log = logging.getLogger(__name__)
+_SERVED: tuple[None, bytes] = (None, b"")
 _PREFACE_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -43,8 +44,12 @@ async def serve_connection(
     try:
         channel = proxy.poller.open(sock, parker)
         try:
+            # HTTP is served from here and not from within: an idle connection keeps every frame on the way to it.
             accepted = _Accepted(proxy, runtime, channel, parker, Address(remote[0], remote[1]), bound)
-            await accepted.serve()
+            down, first = await accepted.serve()
+            del accepted
+            if down is not None:
+                await down.serve(first)
         finally:
             channel.close()
     except trio.Cancelled:
@@ -70,12 +75,13 @@ class _Accepted:
         self._remote = _unmapped(remote)
         self._bound = bound
 
-    async def serve(self) -> None:
+    async def serve(self) -> tuple[Downstream | None, bytes]:
+        """Serve what is not HTTP/1 to its end. Returns: what is, and its first bytes."""
         channel, proxy, runtime = self._channel, self._proxy, self._runtime
         set_nodelay(channel.socket)
         destination = self._destination()
         if destination is None:
-            return
+            return _SERVED
         if runtime.model.use_original_dst:
             virtual = proxy.current.virtual.find(destination)
             if virtual is not None:
@@ -94,7 +100,7 @@ class _Accepted:
                 else:
                     detected, _ = await detect(self._parker, channel, None, inspector)
             except OSError:
-                return  # gone before it said anything
+                return _SERVED  # gone before it said anything
             proxy.telemetry.detected(runtime.model.direction, _verdict(detected), proxy.deadlines.now())
         connection.server_name = detected.inspected.server_name
         chain = runtime.table.choose(candidates, detected.inspected, self._remote)
@@ -102,8 +108,8 @@ class _Accepted:
             if dialled is not None:
                 dialled.close()
             proxy.no_filter_chain += 1
-            return
-        await self._serve_chain(runtime, chain, connection, destination, detected, dialled)
+            return _SERVED
+        return await self._serve_chain(runtime, chain, connection, destination, detected, dialled)
 
     async def _race(
         self, terminal: TcpTerminal, destination: Address, inspector: Callable[[bytes], Inspected | None]
@@ -137,21 +143,21 @@ class _Accepted:
         destination: Address,
         detected: Detected,
         dialled: Dialled | None,
-    ) -> None:
+    ) -> tuple[Downstream | None, bytes]:
         proxy, channel, parker = self._proxy, self._channel, self._parker
         terminal = runtime.terminal(chain)
         if isinstance(terminal, TcpTerminal):
             await serve_opaque(proxy, terminal, channel, parker, connection, destination, detected.data, dialled)
-            return
+            return _SERVED
         if dialled is not None:
             dialled.close()
         first = detected.data or await self._first_bytes(terminal)
         if first is None:
-            return
+            return _SERVED
         if first.startswith(_PREFACE_START[:16]):
             await serve_http2_preface(proxy, terminal, channel, parker, connection, destination, first)
-            return
-        await Downstream(proxy, terminal, channel, parker, connection, destination).serve(first)
+            return _SERVED
+        return Downstream(proxy, terminal, channel, parker, connection, destination), first
 
     async def _first_bytes(self, terminal: HttpTerminal) -> bytes | None:
         # Enough to tell HTTP/2 with prior knowledge from HTTP/1; None: the client left, or said nothing for too long.
