@@ -280,11 +280,17 @@ class AdsStream:
     def _push(self, sub: Subscription, now: float) -> Iterator[Response]:
         target = self._target(sub)
         changed: dict[str, Resource | None] = {}
+        is_held = False
         for name, resource in target.items():
             last = sub.sent.get(name)
-            is_new = last is None or last.version != resource.version
-            if (is_new or (sub.kind, name) in self._owed) and self._ordering.may_send(resource, now):
-                changed[name] = resource
+            if last is None or last.version != resource.version or (sub.kind, name) in self._owed:
+                if self._ordering.may_send(resource, now):
+                    changed[name] = resource
+                else:
+                    is_held = True
+        if is_held and sub.is_wildcard and not sub.is_greeted:
+            # What a client begins with is whole: with some listeners missing it would think itself complete.
+            return
         changed.update(self._removals(sub, target, now))
         if not changed and (sub.is_greeted or not sub.is_wildcard):
             return

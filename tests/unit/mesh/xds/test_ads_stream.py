@@ -236,6 +236,17 @@ def test_route_waits_for_its_cluster_and_endpoints(variant):
 
 
 @both
+def test_the_first_listeners_come_all_together(variant):
+    # A proxy that got some of its listeners first would think itself complete and accept traffic for the rest.
+    peer = Peer(variant, bundle(cluster("c"), assignment("c"), tcp_listener("held", "c"), tcp_listener("free", "static")))
+    peer.ask(CDS)
+    assert peer.ask(LDS) == []
+    assert peer.ask(EDS, "c") == [(EDS, ["c"], [])]
+    assert peer.ack(CDS) == []
+    assert peer.ack(EDS, "c") == [(LDS, ["free", "held"], [])]
+
+
+@both
 def test_a_silent_client_holds_nothing_up_for_ever(variant):
     peer = Peer(variant, served=None, hold_seconds=5)
     for kind, names in ((CDS, ()), (EDS, ("c",)), (RDS, ("r",))):
