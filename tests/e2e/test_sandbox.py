@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from mesh.sandbox import linux, supervisor
-from tests.support.sandbox import Cluster, sandbox, start_sandbox  # noqa: F401 (the fixture is used by its name)
+from tests.support import sandbox as support
+from tests.support.sandbox import Cluster, start_sandbox
 
+sandbox = support.sandbox  # the fixture: pytest finds it by this name
 pytestmark = [pytest.mark.root, pytest.mark.e2e]
 
 WEB = """
@@ -236,8 +239,9 @@ def test_down_leaves_the_machine_as_it_was() -> None:
     with start_sandbox() as cluster:
         cluster.apply(WEB)
         cluster.wait("deployment/web", "Available")
-        assert _machine()["namespaces"] != before["namespaces"]
+        assert _traces(cluster)
     assert _machine() == before
+    assert _traces(cluster) == []
 
 
 @pytest.mark.parametrize("victims", [["supervisor"], ["apiserver"], ["node", "controllers"], ["runtime"]])
@@ -249,6 +253,7 @@ def test_down_cleans_up_after_sigkill(victims: list[str]) -> None:
         for victim in victims:
             _kill(cluster, victim)
     assert _machine() == before
+    assert _traces(cluster) == []
 
 
 def test_a_killed_api_server_comes_back_with_its_data_at_its_address() -> None:
@@ -304,25 +309,57 @@ def _kill(cluster: Cluster, victim: str) -> None:
 
 
 def _machine() -> dict[str, object]:
-    """What a sandbox could leave behind on the host. Other tests' sandboxes (of other xdist workers) are left out."""
-    own = f"{os.environ.get('TRIOMESH_STATE', '')}"
+    """What of the host must be as before. Other sandboxes on this machine come and go: their parts are left out."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
-        "namespaces": {name for name in _names("/run/netns") if _is_visible(name, own)},
         "links": _output("ip", "-o", "link", "show").count("\n"),
         "iptables": [line for line in _output("iptables-save").splitlines() if not line.startswith(("#", ":"))],
         "nft": _output("nft", "list", "ruleset"),
-        "mounts": sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if "/tm-" not in line.split()[4]),
+        "mounts": sorted(target for target in mounts if "/pods/" not in target and "/run/netns/" not in target),
         "cgroups": Path("/proc/self/cgroup").read_text(),
     }
 
 
-def _names(directory: str) -> list[str]:
-    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-
-
-def _is_visible(name: str, _own: str) -> bool:
-    return name.startswith("tm-t")
+def _traces(cluster: Cluster) -> list[str]:
+    """Whatever still names the sandbox: network namespaces, mounts, processes, files."""
+    state, mark = str(cluster.state), f"tm-{cluster.name}-"
+    found = [name for name in os.listdir("/run/netns") if name.startswith(mark)] if Path("/run/netns").is_dir() else []
+    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line or state in line]
+    found += [state] if cluster.state.exists() else []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if state.encode() in (process / "environ").read_bytes() + (process / "cmdline").read_bytes():
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
 
 
 def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_python_client_executes_and_forwards(sandbox: Cluster) -> None:
+    """Plain v4.channel.k8s.io WebSockets, which kubectl does not use any more."""
+    script = """
+import sys
+from kubernetes import client, config
+from kubernetes.stream import portforward, stream
+config.load_kube_config(sys.argv[1])
+api, namespace = client.CoreV1Api(), sys.argv[2]
+name = api.list_namespaced_pod(namespace).items[0].metadata.name
+print(stream(api.connect_get_namespaced_pod_exec, name, namespace, command=["echo", "hi"], stdout=True, stderr=True, stdin=False, tty=False).strip())
+sock = portforward(api.connect_get_namespaced_pod_portforward, name, namespace, ports="8000").socket(8000)
+sock.setblocking(True)
+sock.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+answer = b""
+while chunk := sock.recv(65536):
+    answer += chunk
+print(answer.split(b"\\r\\n")[0].decode())
+"""
+    with sandbox.namespace() as ns:
+        sandbox.apply(WEB, ns)
+        sandbox.wait("deployment/web", "Available", ns)
+        command = [sys.executable, "-W", "ignore", "-c", script, str(sandbox.kubeconfig), ns]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines() == ["hi", "HTTP/1.0 200 OK"]

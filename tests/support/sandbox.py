@@ -2,8 +2,10 @@
 
 In a test module or a conftest.py:
 
-    from tests.support.sandbox import Cluster, sandbox          # the fixture: one sandbox per test session (and xdist worker)
+    from tests.support import sandbox as support
+    from tests.support.sandbox import Cluster
 
+    sandbox = support.sandbox                                    # the fixture: one sandbox per test session (and xdist worker)
     pytestmark = [pytest.mark.root, pytest.mark.e2e]
 
     def test_something(sandbox: Cluster) -> None:

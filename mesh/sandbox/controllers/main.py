@@ -25,7 +25,7 @@ async def run(state: Path) -> None:
     events = EventRecorder(client, "triomesh-controllers", "", time.time)
     shell = Shell(client, events, time.time)
     discovery = Discovery(client, shell.informer(CRDS))
-    kinds = (wiring.deployments, wiring.replica_sets, wiring.stateful_sets, wiring.daemon_sets, wiring.jobs)
+    kinds = (wiring.deployments, wiring.replica_sets, wiring.stateful_sets, wiring.daemon_sets, wiring.jobs, wiring.cron_jobs)
     workloads = [make(shell) for make in kinds]
     queues: list[Queue[Any]] = [workload.queue for workload in workloads]
     queues += [wiring.service_endpoints(shell), wiring.load_balancers(shell)]

@@ -3,12 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-from mesh.sandbox.controllers import daemonset, deployment, endpoints, job, loadbalancer, replicaset, statefulset
+from mesh.sandbox.controllers import (
+    cronjob,
+    daemonset,
+    deployment,
+    endpoints,
+    job,
+    loadbalancer,
+    replicaset,
+    statefulset,
+)
 from mesh.sandbox.controllers.plan import Plan, controller_of, is_controlled_by, matches
 from mesh.sandbox.controllers.queue import Queue
 from mesh.sandbox.controllers.shell import Shell
 from mesh.sandbox.informer import Informer, Key, key_of
 from mesh.sandbox.kubeclient import (
+    CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -134,6 +144,14 @@ def jobs(shell: Shell) -> Workload:
     pods = shell.informer(PODS)
     return Workload(
         shell, JOBS, lambda found: job.plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()), (PODS,)
+    )
+
+
+def cron_jobs(shell: Shell) -> Workload:
+    """CronJobs."""
+    every = shell.informer(JOBS)
+    return Workload(
+        shell, CRON_JOBS, lambda found: cronjob.plan(found, list(every.all(found["metadata"]["namespace"])), shell.clock()), (JOBS,)
     )
 
 

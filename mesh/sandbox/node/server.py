@@ -423,10 +423,19 @@ async def _forward_channels(exchange: Exchange, netns: str) -> None:
     web = WebSocket(await exchange.switch(_web_socket_headers(exchange, protocol)))
     multiplex = ChannelSocket(web, half_close=False)
     async with trio.open_nursery() as nursery:
-        for index, port in enumerate(ports):
-            data, error = multiplex.channel(2 * index), multiplex.channel(2 * index + 1)
-            for channel in (data, error):
-                await channel.send(port.to_bytes(2, "little"))
-            nursery.start_soon(sessions.forward_one, netns, port, data, error)
-        await multiplex.run()
+
+        async def read() -> None:
+            await multiplex.run()
+            nursery.cancel_scope.cancel()  # the client is gone
+
+        async with trio.open_nursery() as ports_nursery:
+            for index, port in enumerate(ports):
+                data, error = multiplex.channel(2 * index), multiplex.channel(2 * index + 1)
+                for channel in (data, error):
+                    await channel.send(port.to_bytes(2, "little"))
+                ports_nursery.start_soon(sessions.forward_one, netns, port, data, error)
+            nursery.start_soon(read)
         nursery.cancel_scope.cancel()
+    with trio.move_on_after(1) as scope:  # there is one connection per port: when all are over, so is the socket
+        scope.shield = True
+        await web.finish()
