@@ -113,8 +113,7 @@ def forward(kube: Kube, namespace: str, pod: str, port: int) -> Iterator[int]:
                 local.close()
                 continue
             remote.setblocking(True)
-            for source, sink in ((local, remote), (remote, local)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+            threading.Thread(target=_relay, args=(local, remote), daemon=True).start()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -123,6 +122,16 @@ def forward(kube: Kube, namespace: str, pod: str, port: int) -> Iterator[int]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+def _relay(local: socket.socket, remote: socket.socket) -> None:
+    """Both ways until both ends are through; closes both."""
+    back = threading.Thread(target=_pump, args=(remote, local), daemon=True)
+    back.start()
+    _pump(local, remote)
+    back.join()
+    local.close()
+    remote.close()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

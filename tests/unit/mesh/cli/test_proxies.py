@@ -1,9 +1,11 @@
 """Which pods carry a proxy, and how one is named."""
 
+import socket
+
 import pytest
 
 from mesh.cli.failure import CommandError
-from mesh.cli.proxies import find, proxies, workload
+from mesh.cli.proxies import _relay, find, proxies, workload
 
 
 def pod(name, namespace="default", proxy=True, phase="Running", owner="reviews-v1", native=False):
@@ -54,3 +56,17 @@ def test_what_is_not_found_is_named():
 def test_other_kinds_are_refused():
     with pytest.raises(CommandError, match="name a pod or deploy/NAME"):
         find(Pods(), "svc/reviews", "default")
+
+
+def test_a_forwarded_connection_is_closed_on_both_ends():
+    client, local = socket.socketpair()
+    remote, server = socket.socketpair()
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    server.sendall(b"answer")
+    server.shutdown(socket.SHUT_WR)
+    _relay(local, remote)
+    assert (client.recv(64), client.recv(64), server.recv(64), server.recv(64)) == (b"answer", b"", b"question", b"")
+    assert (local.fileno(), remote.fileno()) == (-1, -1)
+    client.close()
+    server.close()
