@@ -16,6 +16,7 @@ from mesh.cli.proxies import Proxy, admin, find, proxies, scrape
 Row = dict[str, Any]
 COLUMNS = [("service", "SERVICE"), ("match", "MATCH"), ("target", "TARGET"), ("configured", "WEIGHT %"), ("measured", "MEASURED %"), ("requests", "REQUESTS"), ("origin", "FROM")]
 PLAIN = "(no route object)"
+UNROUTED = (PLAIN, "Service/")  # a Service alone: every request goes to it
 
 
 def rows_of(dump: describe.Json, measured: Mapping[tuple[str, str], Mapping[str, float]]) -> Iterator[Row]:
@@ -28,8 +29,10 @@ def rows_of(dump: describe.Json, measured: Mapping[tuple[str, str], Mapping[str,
             for route in host.get("routes", []):
                 origin = describe.origin_text(route)
                 counts = measured.get((host["name"], origin), {})
-                total = sum(counts.values())
-                for target in describe.targets(route):
+                targets = describe.targets(route)
+                # Counters outlive the object they were counted for: targets that this route no longer has are another story.
+                total = sum(counts.get(target.cluster, 0.0) for target in targets)
+                for target in targets:
                     count = counts.get(target.cluster, 0.0)
                     yield {
                         "service": host["name"],
@@ -77,4 +80,4 @@ def _wanted(row: Row, service: str | None, everything: bool) -> bool:
     if service is not None:
         host = str(row["service"]).rsplit(":", 1)[0]
         return host == service or host.startswith(f"{service}.")
-    return everything or row["origin"] != PLAIN
+    return everything or not row["origin"].startswith(UNROUTED)

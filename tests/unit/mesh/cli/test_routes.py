@@ -1,6 +1,6 @@
 """Configured and measured shares side by side."""
 
-from mesh.cli.routes import PLAIN, rows_of
+from mesh.cli.routes import PLAIN, _wanted, rows_of
 
 REVIEWS = "reviews.default.svc.cluster.local:9080"
 V1, V2 = (f"outbound|9080|{version}|reviews.default.svc.cluster.local" for version in ("v1", "v2"))
@@ -43,3 +43,14 @@ def test_measured_shares_stand_beside_the_configured_ones():
 def test_a_route_that_no_object_made_says_so_and_has_no_measure_without_traffic():
     row = list(rows_of(DUMP, {}))[-1]
     assert (row["origin"], row["measured"]) == (PLAIN, None)
+
+
+def test_targets_that_a_route_no_longer_has_do_not_count():
+    measured = {(REVIEWS, "VirtualService/default/reviews http[0]"): {V1: 90.0, V2: 10.0, "outbound|9080|v3|reviews": 400.0}}
+    assert [row["measured"] for row in rows_of(DUMP, measured)][:2] == [90.0, 10.0]
+
+
+def test_services_without_a_route_object_are_shown_on_demand():
+    routed, plain = {"service": "reviews:9080", "origin": "HTTPRoute/default/r"}, {"service": "details:9080", "origin": "Service/default/details"}
+    assert [_wanted(row, None, everything) for row in (routed, plain) for everything in (False, True)] == [True, True, False, True]
+    assert _wanted(plain, "details", False)
