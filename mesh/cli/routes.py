@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Annotated, Any
 
 import typer
@@ -19,38 +20,47 @@ PLAIN = "(no route object)"
 UNROUTED = (PLAIN, "Service/")  # a Service alone: every request goes to it
 
 
-def rows_of(dump: describe.Json, measured: Mapping[tuple[str, str], Mapping[str, float]]) -> Iterator[Row]:
-    """One row a route and target.
+def rows_of(dump: describe.Json, measured: Mapping[tuple[str, str, str], Mapping[str, float]]) -> Iterator[Row]:
+    """One row a rule and target; the matches that one rule ORs share a row.
 
-    Args: dump: a proxy's config dump; measured: requests by (virtual host, origin), then cluster (`traffic.shares`).
+    Args: dump: a proxy's config dump; measured: requests by (virtual host, origin, generation), then cluster (`traffic.shares`).
     """
     for config in describe.sections(dump, "routes"):
         for host in config.get("virtual_hosts", []):
-            for route in host.get("routes", []):
-                origin = describe.origin_text(route)
-                counts = measured.get((host["name"], origin), {})
-                targets = describe.targets(route)
-                # Counters outlive the object they were counted for: targets that this route no longer has are another story.
-                total = sum(counts.get(target.cluster, 0.0) for target in targets)
-                for target in targets:
-                    count = counts.get(target.cluster, 0.0)
-                    yield {
-                        "service": host["name"],
-                        "match": describe.match_text(route.get("match", {})),
-                        "target": target.text if target.cluster else describe.action_text(route),
-                        "configured": target.percent,
-                        "measured": 100.0 * count / total if total else None,
-                        "requests": int(count),
-                        "origin": origin or PLAIN,
-                        "cluster": target.cluster,
-                    }
+            for (origin, generation), rules in groupby(host.get("routes", []), key=_rule):
+                alternatives = list(rules) if origin else []
+                for same in [alternatives] if origin else ([rule] for rule in rules):
+                    counts = measured.get((host["name"], origin, generation), {})
+                    yield from _targets(host["name"], same, origin, counts)
+
+
+def _targets(host: str, rules: list[describe.Json], origin: str, counts: Mapping[str, float]) -> Iterator[Row]:
+    total = sum(counts.values())
+    match = " | ".join(dict.fromkeys(describe.match_text(rule.get("match", {})) for rule in rules))
+    for target in describe.targets(rules[0]):
+        count = counts.get(target.cluster, 0.0)
+        yield {
+            "service": host,
+            "match": match,
+            "target": target.text if target.cluster else describe.action_text(rules[0]),
+            "configured": target.percent,
+            "measured": 100.0 * count / total if total else None,
+            "requests": int(count),
+            "origin": origin or PLAIN,
+            "cluster": target.cluster,
+        }
+
+
+def _rule(route: describe.Json) -> tuple[str, str]:
+    made = route.get("metadata", {}).get("filter_metadata", {}).get("triomesh.io", {})
+    return describe.origin_text(route), str(int(made.get("generation", 0)) or "")
 
 
 def routes(
     service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Only this service, e.g. reviews or reviews.default.")] = None,
     namespace: Namespace = "default",
     source: Annotated[str | None, typer.Option("--from", metavar="POD", help="Routes as this proxy has them (POD or deploy/NAME). Default: a ready sidecar of the namespace, and the gateways.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also services that no object routes.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also services that no route object speaks of.")] = False,
     kubeconfig: Kubeconfig = None,
     output: Output = Format.table,
 ) -> None:
@@ -60,7 +70,7 @@ def routes(
     chosen = [find(kube, source, namespace)] if source else _observers(running, namespace)
     if not chosen:
         raise CommandError(f"no ready proxy in namespace {namespace}: label it triomesh-injection=enabled and restart its pods, or name one by --from")
-    measured = traffic.shares(traffic.routes(scrape(kube, running).values()))
+    measured = traffic.shares(traffic.route_shares(scrape(kube, running).values()))
     found: dict[tuple[str, ...], Row] = {}
     for proxy in chosen:
         for row in rows_of(admin(kube, proxy, "/config_dump"), measured):

@@ -37,6 +37,11 @@ def routes(texts: Iterable[str]) -> Groups:
     return grouped(texts, ROUTE_LABELS, {}, ROUTE_REQUESTS, ROUTE_DURATION)
 
 
+def route_shares(texts: Iterable[str]) -> Groups:
+    """Counts per virtual host, route origin, generation of its object, and cluster: edits of one object are kept apart."""
+    return grouped(texts, ("virtual_host", "origin", "generation", "cluster"), {}, ROUTE_REQUESTS, ROUTE_DURATION)
+
+
 def since(now: Groups, before: Groups) -> Groups:
     """What happened between two scrapes; groups in which nothing did are left out."""
     nothing = Stats()
@@ -119,9 +124,9 @@ def _short(name: str, namespace: str, current: str) -> str:
     return name if not namespace or namespace in (current, "unknown") else f"{name}.{namespace}"
 
 
-def shares(groups: Groups) -> Mapping[tuple[str, str], dict[str, float]]:
-    """Measured requests by (virtual host, origin), then by cluster."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for (host, origin, cluster), stats in groups.items():
-        found.setdefault((host, origin), {})[cluster] = stats.requests
+def shares(groups: Groups) -> Mapping[tuple[str, str, str], dict[str, float]]:
+    """Measured requests by (virtual host, origin, generation), then by cluster. Args: groups: of `route_shares`."""
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for (host, origin, generation, cluster), stats in groups.items():
+        found.setdefault((host, origin, generation), {})[cluster] = stats.requests
     return found

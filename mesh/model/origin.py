@@ -25,12 +25,15 @@ class Origin:
 
     Travels as xDS metadata `filter_metadata["triomesh.io"] = {kind, namespace, name, rule}`.
     `rule` is the field path inside spec, e.g. `http[0]` or `rules[1]`; "" means the object as a whole.
+    `generation` is the object's metadata.generation where it matters which edit decided (routes, whose measured shares
+    must not mix edits); 0 elsewhere, so that an edit does not touch what it did not change.
     """
 
     kind: str
     namespace: str
     name: str
     rule: str = ""
+    generation: int = 0
 
     def __str__(self) -> str:
         path = "/".join(part for part in (self.kind, self.namespace, self.name) if part)

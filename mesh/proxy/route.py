@@ -93,6 +93,7 @@ class CompiledRoute:
         "operation",
         "order",
         "origin",
+        "origin_generation",
         "origin_text",
         "path_text",
         "response_edits",
@@ -110,6 +111,7 @@ class CompiledRoute:
         self.name: str = route.name
         self.origin: Origin | None = route.origin
         self.origin_text: str = str(route.origin) if route.origin is not None else ""
+        self.origin_generation: str = str(route.origin.generation) if route.origin is not None and route.origin.generation else ""
         self.operation = route.operation
         self.path_text = describe_path(route.match.path)
         self._path_test = path_test(route.match.path, f"{field} path")

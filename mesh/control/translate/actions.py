@@ -108,7 +108,7 @@ def compiled(rule: HttpRule, meta: Meta, names: Names, client: Client) -> Iterat
             response_headers=rule.response_headers,
             fault=rule.fault,
             cors=rule.cors,
-            origin=owner.origin(rule.path),
+            origin=replace(owner.origin(rule.path), generation=owner.generation),
             operation=_operation(action, owner, match.match, client.port),
         )
 

@@ -241,8 +241,8 @@ def read_origin(metadata: Mapping[str, Mapping[str, Any]]) -> Origin | None:
     fields = metadata.get(ORIGIN_METADATA, {})
     if "kind" not in fields:
         return None
-    texts = [str(fields.get(key, "")) for key in ("kind", "namespace", "name", "rule")]
-    return Origin(*texts)
+    kind, namespace, name, rule = (str(fields.get(key, "")) for key in ("kind", "namespace", "name", "rule"))
+    return Origin(kind, namespace, name, rule, int(fields.get("generation", 0)))
 
 
 def read_ads_source(reader: Reader, field: str) -> None:

@@ -178,7 +178,10 @@ def metadata_of(namespaces: Mapping[str, Mapping[str, Any]]) -> Any:
 def origin_fields(origin: Origin | None) -> dict[str, Any]:
     if origin is None:
         return {}
-    return {"kind": origin.kind, "namespace": origin.namespace, "name": origin.name, "rule": origin.rule}
+    fields: dict[str, Any] = {"kind": origin.kind, "namespace": origin.namespace, "name": origin.name, "rule": origin.rule}
+    if origin.generation:
+        fields["generation"] = origin.generation
+    return fields
 
 
 def origin_metadata(origin: Origin | None) -> Any:

@@ -4,7 +4,7 @@ from mesh.cli.routes import PLAIN, _wanted, rows_of
 
 REVIEWS = "reviews.default.svc.cluster.local:9080"
 V1, V2 = (f"outbound|9080|{version}|reviews.default.svc.cluster.local" for version in ("v1", "v2"))
-ORIGIN = {"kind": "VirtualService", "namespace": "default", "name": "reviews", "rule": "http[0]"}
+ORIGIN = {"kind": "VirtualService", "namespace": "default", "name": "reviews", "rule": "http[0]", "generation": 2}
 DUMP = {
     "configs": [
         {
@@ -35,7 +35,8 @@ DUMP = {
 
 
 def test_measured_shares_stand_beside_the_configured_ones():
-    measured = {(REVIEWS, "VirtualService/default/reviews http[0]"): {V1: 880.0, V2: 120.0}}
+    old, now = ((REVIEWS, "VirtualService/default/reviews http[0]", generation) for generation in "12")
+    measured = {old: {V1: 5000.0}, now: {V1: 880.0, V2: 120.0}}
     rows = [(row["target"], row["configured"], row["measured"], row["requests"]) for row in rows_of(DUMP, measured)][:2]
     assert rows == [("reviews.default.svc.cluster.local:9080 (v1)", 90.0, 88.0, 880), ("reviews.default.svc.cluster.local:9080 (v2)", 10.0, 12.0, 120)]
 
@@ -45,12 +46,20 @@ def test_a_route_that_no_object_made_says_so_and_has_no_measure_without_traffic(
     assert (row["origin"], row["measured"]) == (PLAIN, None)
 
 
-def test_targets_that_a_route_no_longer_has_do_not_count():
-    measured = {(REVIEWS, "VirtualService/default/reviews http[0]"): {V1: 90.0, V2: 10.0, "outbound|9080|v3|reviews": 400.0}}
-    assert [row["measured"] for row in rows_of(DUMP, measured)][:2] == [90.0, 10.0]
-
-
 def test_services_without_a_route_object_are_shown_on_demand():
     routed, plain = {"service": "reviews:9080", "origin": "HTTPRoute/default/r"}, {"service": "details:9080", "origin": "Service/default/details"}
     assert [_wanted(row, None, everything) for row in (routed, plain) for everything in (False, True)] == [True, True, False, True]
     assert _wanted(plain, "details", False)
+
+
+def test_matches_that_one_rule_ors_share_a_row():
+    made = {"metadata": {"filter_metadata": {"triomesh.io": ORIGIN}}, "route": {"cluster": "p"}}
+    routes = [{"match": {"path": "/productpage"}, **made}, {"match": {"prefix": "/static"}, **made}]
+    dump = {"configs": [{"@type": "x.RoutesConfigDump", "dynamic_route_configs": [{"route_config": {"name": "r", "virtual_hosts": [{"name": "h", "routes": routes}]}}]}]}
+    assert [row["match"] for row in rows_of(dump, {})] == ["/productpage | /static*"]
+
+
+def test_routes_that_no_object_made_stay_rows_of_their_own():
+    routes = [{"match": {"path": path}, "route": {"cluster": "p"}} for path in ("/a", "/b")]
+    dump = {"configs": [{"@type": "x.RoutesConfigDump", "dynamic_route_configs": [{"route_config": {"name": "r", "virtual_hosts": [{"name": "h", "routes": routes}]}}]}]}
+    assert [row["match"] for row in rows_of(dump, {})] == ["/a", "/b"]

@@ -21,6 +21,6 @@ def test_a_namespace_shows_edges_that_touch_it():
     assert [row["to"] for row in edge_rows(groups, 1.0, "default")] == ["reviews-v2"]
 
 
-def test_shares_are_counted_per_rule():
-    groups = {("h", "VS a", "c1"): Stats(9, 0, {}), ("h", "VS a", "c2"): Stats(1, 0, {}), ("h", "VS b", "c1"): Stats(5, 0, {})}
-    assert shares(groups) == {("h", "VS a"): {"c1": 9, "c2": 1}, ("h", "VS b"): {"c1": 5}}
+def test_shares_are_counted_per_rule_and_edit():
+    groups = {("h", "VS a", "1", "c1"): Stats(9, 0, {}), ("h", "VS a", "1", "c2"): Stats(1, 0, {}), ("h", "VS a", "2", "c1"): Stats(5, 0, {})}
+    assert shares(groups) == {("h", "VS a", "1"): {"c1": 9, "c2": 1}, ("h", "VS a", "2"): {"c1": 5}}

@@ -96,7 +96,7 @@ def test_flags_are_joined() -> None:
 
 
 def test_the_routes_labels() -> None:
-    origin = Origin("VirtualService", "default", "reviews", "http[0]")
+    origin = Origin("VirtualService", "default", "reviews", "http[0]", 7)
     route = Route(RouteMatch(), ForwardAction((WeightedCluster("v1"),)), "jason", origin=origin)
     item = record()
     found = RouteTable(RouteConfig("r", (VirtualHost("reviews:9080", ("*",), (route,)),))).find(item.head)
@@ -106,6 +106,7 @@ def test_the_routes_labels() -> None:
         "virtual_host": "reviews:9080",
         "route": "jason",
         "origin": "VirtualService/default/reviews http[0]",
+        "generation": "7",
         "cluster": "v1",
         "request_protocol": "http",
         "response_code": "503",
