@@ -77,10 +77,13 @@ async def test_megabytes_arrive_whole_both_ways_at_once() -> None:
             digest.update(data)
         return digest.hexdigest()
 
+    received = trio.Event()
+
     async def serve(stream: trio.SocketStream, upstream: Upstream) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pour, stream)
             upstream.requests.append((await drain(stream)).encode())
+            received.set()
 
     async with serving(serve) as upstream:
         async with running(snapshot(listener(tcp("a")), cluster("a", upstream.port))) as proxy, client(proxy) as stream:
@@ -89,6 +92,7 @@ async def test_megabytes_arrive_whole_both_ways_at_once() -> None:
                 assert await drain(stream) == expected.hexdigest()
             with trio.fail_after(5):
                 await proxy.drain.wait_idle()
+                await received.wait()
             assert upstream.requests == [expected.hexdigest().encode()]
 
 
