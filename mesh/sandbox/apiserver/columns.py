@@ -74,17 +74,20 @@ def _daemon_set(o: Obj, now: datetime) -> list[Any]:
     return [name_of(o), *counts, selector, age_of(o, now), *_template(o)]
 
 
+_JOB_STATES = ("Complete", "Failed", "Terminating", "Suspended", "FailureTarget", "SuccessCriteriaMet")
+"""What `kubectl get job` shows, the first that holds: a job that met its criteria and is over says that it is over. Source: printers/internalversion printJob."""
+
+
 def _job(o: Obj, now: datetime) -> list[Any]:
     st, spec = o.get("status", {}), o["spec"]
     done = f"{st.get('succeeded', 0)}/{spec['completions']}" if spec.get("completions") is not None else f"{st.get('succeeded', 0)}/1"
-    state = next((c["type"] for c in st.get("conditions") or () if c["status"] == "True" and c["type"] in ("Complete", "Failed", "Suspended", "FailureTarget", "SuccessCriteriaMet")), "Running")
-    if o["metadata"].get("deletionTimestamp"):
-        state = "Terminating"
+    true = {c["type"] for c in st.get("conditions") or () if c["status"] == "True"} | ({"Terminating"} if o["metadata"].get("deletionTimestamp") else set())
+    state = next((kind for kind in _JOB_STATES if kind in true), "Running")
     took = ""
     if st.get("startTime"):
         end = datetime.fromisoformat(st["completionTime"]) if st.get("completionTime") else now
         took = duration(int((end - datetime.fromisoformat(st["startTime"])).total_seconds()))
-    return [name_of(o), {"Complete": "Complete", "Failed": "Failed"}.get(state, state), done, took, age_of(o, now), *_template(o)]
+    return [name_of(o), state, done, took, age_of(o, now), *_template(o)]
 
 
 def _cron_job(o: Obj, now: datetime) -> list[Any]:

@@ -33,6 +33,11 @@ def test_a_star_of_the_pattern_fills_the_environment() -> None:
     assert load_table(NO_FILE).resolve("istio/examples-bookinfo-ratings-v-faulty:1").env == {"SERVICE_VERSION": "v-faulty"}
 
 
+def test_our_httpbin_listens_where_its_manifest_says() -> None:
+    image = load_table(NO_FILE).resolve("triomesh/httpbin:0.1.0")
+    assert (image.command, image.args) == (("python", "-m", "samples.httpbin.httpbin"), ("8080",))
+
+
 @pytest.mark.parametrize("registry", ["", "docker.io/", "ghcr.io/some/where/", "localhost:5000/"])
 def test_the_registry_does_not_matter(registry: str) -> None:
     assert load_table(NO_FILE).resolve(f"{registry}triomesh/proxy:0.1").user == 1337

@@ -38,5 +38,23 @@ def test_cells(key: str, obj: dict[str, Any], cells: list[Any]) -> None:
     assert found == cells and len(found) == len(columns)
 
 
+@pytest.mark.parametrize(
+    ("conditions", "deleted", "state"),
+    [
+        ([], False, "Running"),
+        ([("SuccessCriteriaMet", "True")], False, "SuccessCriteriaMet"),
+        ([("SuccessCriteriaMet", "True"), ("Complete", "True")], False, "Complete"),
+        ([("FailureTarget", "True"), ("Failed", "True")], True, "Failed"),
+        ([("FailureTarget", "True"), ("Failed", "False")], False, "FailureTarget"),
+        ([("SuccessCriteriaMet", "True")], True, "Terminating"),
+        ([("Suspended", "True")], False, "Suspended"),
+    ],
+)
+def test_a_jobs_state_is_its_end_before_what_led_to_it(conditions: list[tuple[str, str]], deleted: bool, state: str) -> None:
+    status = {"conditions": [{"type": kind, "status": value} for kind, value in conditions]}
+    meta = {**META, **({"deletionTimestamp": "2030-01-01T00:00:00Z"} if deleted else {})}
+    assert PRINTERS["jobs.batch"][1]({"metadata": meta, "spec": {"template": TEMPLATE}, "status": status}, NOW)[1] == state
+
+
 def test_every_printer_is_of_a_kind_that_exists() -> None:
     assert set(PRINTERS) <= {r.key for r in builtin()}
