@@ -11,7 +11,7 @@ from injector.selector import parse_selector
 from injector.settings import NEVER_NAMESPACES, Settings
 from tests.support.injector_pods import app
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = yaml.safe_load((ROOT / "charts/triomesh/manifests/35-webhook.yaml").read_text())
 ENTRIES = [
     (item["name"], parse_selector(item["namespaceSelector"], item["name"]), parse_selector(item["objectSelector"], item["name"]))
