@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mesh import __version__
-from mesh.cli.failure import NEGATIVE, UNREACHABLE, CommandError
+from mesh.cli import attach
+from mesh.cli.failure import NEGATIVE, UNREACHABLE, USAGE, CommandError
 from mesh.cli.install import CHARTS, SYSTEM_NAMESPACE, Document, documents, install_crds, install_mesh
-from mesh.cli.kube import Kube
+from mesh.cli.kube import Kube, KubeError
 from mesh.cli.options import DEFAULT_SANDBOX, Format, Output, SandboxName
 from mesh.cli.output import document, step, table
 from mesh.sandbox import supervisor
-from mesh.sandbox.layout import BadName
+from mesh.sandbox.attachment import Attachment
+from mesh.sandbox.layout import BadName, Layout, locate
 
 GATEWAY = f"{SYSTEM_NAMESPACE}/triomesh-ingressgateway"
 COLLECTOR = "triomesh-collector"
@@ -23,6 +26,15 @@ COLLECTOR_OTLP = f"{COLLECTOR}.{SYSTEM_NAMESPACE}.svc.cluster.local:4317"
 DAEMON_COLUMNS = [("name", "DAEMON"), ("pid", "PID"), ("ready", "READY"), ("restarts", "RESTARTS"), ("last_exit", "LAST EXIT")]
 
 app = typer.Typer(no_args_is_help=True, help="A cluster with the mesh in it, on this machine: no Docker, no Kubernetes.")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An API server to attach to. pki: directory of its CA, None = beside the kubeconfig. controllers: see `attachment.choose`."""
+
+    kubeconfig: Path
+    pki: Path | None = None
+    controllers: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +47,23 @@ class Running:
     kube: Kube
 
 
-def bring_up(name: str, otlp: str = "", with_mesh: bool = True) -> Running:
+def bring_up(name: str, otlp: str = "", with_mesh: bool = True, to: Target | None = None) -> Running:
     """Bring the sandbox up (or find it running) and install the mesh. Progress goes to stderr.
 
+    Args: otlp: HOST:PORT, as this host resolves and reaches it, of a collector to which spans are passed on.
+          to: the API server to use; None = one of its own, or what the sandbox was attached to before.
     Raises: CommandError: in words for people. KubeError: the API server refused something.
     """
     try:
+        if to is not None:
+            attach.attach(locate(name), to.kubeconfig, to.pki, to.controllers, with_mesh)
         sandbox = supervisor.up(name, progress=step)
         kube = Kube(str(sandbox.kubeconfig))
         if not with_mesh:
             return Running(name, str(sandbox.kubeconfig), "", kube)
         step("installing the mesh: CRDs, control plane, injector, ingress gateway, collector")
         install_crds(kube)
-        install_mesh(kube, manifests(otlp))
+        install_mesh(kube, manifests(supervisor.reach(name, attach.host_address(otlp)) if otlp else ""))
         address = supervisor.wait_forward(name, GATEWAY, 80)
     except (supervisor.SandboxError, BadName) as exc:
         raise CommandError(str(exc), UNREACHABLE) from exc
@@ -56,15 +72,43 @@ def bring_up(name: str, otlp: str = "", with_mesh: bool = True) -> Running:
 
 
 def take_down(name: str) -> bool:
-    """Remove the sandbox. Returns whether there was one."""
+    """Remove the sandbox, and what it put into an API server that is not its own. Returns whether there was one.
+
+    Raises: CommandError: something is left; the message says where.
+    """
     try:
-        return supervisor.down(name, progress=step)
+        layout = locate(name)
+        attachment = Attachment.read(layout.attachment_file)
+        left = [] if attachment is None else _detach_first(layout, attachment)
+        kube = Kube(str(layout.kubeconfig)) if attachment is not None else None
+        found = supervisor.down(name, progress=step)
     except (supervisor.SandboxError, BadName) as exc:
         raise CommandError(str(exc)) from exc
+    if kube is not None:
+        step("removing the node from the API server")
+        try:
+            attach.remove_node(kube)
+        except KubeError as exc:
+            left.append(str(exc))
+    if left and attachment is not None:
+        raise CommandError(f"sandbox {name} is gone, but not everything of it could be removed from {attachment.server}: {'; '.join(left)}")
+    return found
+
+
+def _detach_first(layout: Layout, attachment: Attachment) -> list[str]:
+    """Remove the mesh while the node still runs. Returns what went wrong."""
+    if not attachment.mesh:
+        return []
+    step("removing the mesh from the API server (CRDs stay: they hold your routes)")
+    try:
+        attach.remove_mesh(Kube(str(layout.kubeconfig)), manifests())
+    except KubeError as exc:
+        return [str(exc)]
+    return []
 
 
 def manifests(otlp: str = "") -> list[Document]:
-    """The mesh's manifests as the sandbox wants them: every request traced, to the built-in collector (which passes spans on to `otlp`)."""
+    """The mesh's manifests as the sandbox wants them: every request traced, to the built-in collector (which passes spans on to `otlp`, an address that pods reach)."""
     values = {"VERSION": __version__, "OTLP": COLLECTOR_OTLP}
     found = {_key(item): item for folder in ("manifests", "sandbox") for item in documents(CHARTS / "triomesh" / folder, values)}
     if otlp:
@@ -80,17 +124,31 @@ def _key(item: Document) -> tuple[str, str]:
 @app.command()
 def up(
     name: SandboxName = DEFAULT_SANDBOX,
-    otlp: Annotated[str, typer.Option("--otlp", metavar="HOST:PORT", help="Pass spans on to this OTLP/gRPC collector.")] = "",
+    otlp: Annotated[str, typer.Option("--otlp", metavar="HOST:PORT", help="Pass spans on to this OTLP/gRPC collector, as this machine reaches it.")] = "",
     bare: Annotated[bool, typer.Option("--bare", help="Only the cluster: do not install the mesh.")] = False,
+    kubeconfig: Annotated[
+        Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Use this API server (its current context, with admin's rights) instead of an own one.")
+    ] = None,
+    pki: Annotated[
+        Path | None, typer.Option("--pki", metavar="DIR", help="ca.crt and ca.key that this server trusts for clients and kubelets. Default: pki beside FILE.")
+    ] = None,
+    controllers: Annotated[
+        str | None, typer.Option("--controllers", metavar="WHICH", help="Ours to run on this server: auto (those that it lacks), all, none, or names with commas.")
+    ] = None,
 ) -> None:
     """Bring the sandbox up and install the mesh; quick when it is up already."""
-    bring_up(name, otlp, not bare)
+    if kubeconfig is None and (pki is not None or controllers is not None):
+        raise CommandError("--pki and --controllers are about the API server of --kubeconfig", USAGE)
+    bring_up(name, otlp, not bare, Target(kubeconfig, pki, controllers or "auto") if kubeconfig else None)
     step('point this shell at it:  eval "$(meshctl sandbox env)"')
 
 
 @app.command()
 def down(name: SandboxName = DEFAULT_SANDBOX) -> None:
-    """Remove the sandbox and everything in it; nothing is left behind."""
+    """Remove the sandbox and everything in it; nothing is left behind.
+
+    From an API server that is not its own: the node with its pods, and the mesh if the sandbox installed it; CRDs and your objects stay.
+    """
     step(f"sandbox {name} is gone" if take_down(name) else f"there is no sandbox {name}")
 
 

@@ -1,24 +1,25 @@
-"""`python -m mesh.sandbox.forward`: relay TCP from 127.0.0.1 of the host to addresses in the node's network namespace.
+"""`python -m mesh.sandbox.forward`: relay TCP between the host's network namespace and the node's, in three directions.
 
-Sockets belong to the namespace of the thread that makes them. One helper thread stays in the host's and makes the rare
-listeners; the main thread moves into the node's and makes the frequent outgoing connections. Bytes move with splice(2)
-through a pipe, never through Python.
+- In, by listeners: from 127.0.0.1 of the host to addresses in the node's namespace (here).
+- In, by name: an HTTP CONNECT proxy on a Unix socket, through which an API server on the host reaches kubelet, webhooks and pods (`egress`).
+- Out: from the node's address to an address that the host reaches: its API server, its trace collector (`reach`).
+
+Sockets belong to the namespace of the thread that makes them. One helper thread stays in the host's and makes sockets there;
+the main thread moves into the node's. Bytes move with splice(2) (`relay`).
 
 Control: a Unix socket taking JSON lines.
     {"forwards": {"<ns>/<service>": {"<port>": "<ip>:<port>"}}}   the whole wish; listeners that stay keep their address
     {"wait": ["<ns>/<service>", "<port>"]}                        answered with {"address": "127.0.0.1:<port>"} as soon as it exists
-The addresses are published in forwards.json.
+    {"reach": "<ip>:<port>"}                                      answered with {"address": "198.18.0.1:<port>"}, or with {"error": …}
+The addresses are published in forwards.json; reach.json keeps those of the third kind.
 """
 
 import argparse
-import errno
 import json
 import logging
-import os
 import queue
 import select
 import socket
-import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -27,8 +28,10 @@ from functools import partial
 from pathlib import Path
 
 from mesh.sandbox import linux
+from mesh.sandbox.egress import Egress
+from mesh.sandbox.reach import Reach
+from mesh.sandbox.relay import Loop, Relay, parse_address, stream_socket
 
-_CHUNK_BYTES = 256 * 1024
 _BACKLOG = 1024
 _log = logging.getLogger("forward")
 
@@ -52,7 +55,7 @@ class Forwarder:
 
     def apply(self, wanted: Forwards) -> None:
         """Listen for exactly `wanted`."""
-        flat = {(service, port): _address(target) for service, ports in wanted.items() for port, target in ports.items()}
+        flat = {(service, port): parse_address(target) for service, ports in wanted.items() for port, target in ports.items()}
         for key in [key for key in self._listeners if key not in flat]:
             gone = self._listeners.pop(key)
             self._loop.forget(gone.sock.fileno())
@@ -106,8 +109,8 @@ class Forwarder:
 class Control:
     """One connection on the control socket."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, forwarder: Forwarder) -> None:
-        self._loop, self._sock, self._forwarder = loop, sock, forwarder
+    def __init__(self, loop: Loop, sock: socket.socket, forwarder: Forwarder, reach: Reach) -> None:
+        self._loop, self._sock, self._forwarder, self._reach = loop, sock, forwarder, reach
         self._buffer = b""
         sock.setblocking(False)
         loop.watch(sock.fileno(), select.EPOLLIN, self._on_readable)
@@ -127,34 +130,56 @@ class Control:
             message = json.loads(line)
             if "forwards" in message:
                 self._forwarder.apply(message["forwards"])
+            elif "reach" in message:
+                self._answer_reach(message["reach"])
             else:
                 service, port = message["wait"]
                 self._forwarder.wait(service, port, self._sock)
 
+    def _answer_reach(self, target: str) -> None:
+        try:
+            answer = {"address": self._reach.address(target)}
+        except (ValueError, OSError) as exc:
+            answer = {"error": str(exc)}
+        try:
+            self._sock.sendall(json.dumps(answer).encode() + b"\n")
+        except OSError as exc:
+            _log.info("who asked for %s has gone: %s", target, exc)
 
-def host_listeners() -> Callable[[int], socket.socket]:
-    """Start the helper thread in the present network namespace; the function returned makes 127.0.0.1 listeners there."""
-    wishes: queue.SimpleQueue[tuple[int, queue.SimpleQueue[socket.socket | OSError]]] = queue.SimpleQueue()
 
-    def serve() -> None:
-        while True:
-            port, reply = wishes.get()
-            try:
-                reply.put(_listen(port))
-            except OSError as exc:
-                reply.put(exc)
+class HostSide:
+    """Makes sockets in the network namespace in which it was built, whatever namespace the caller has moved to since.
 
-    threading.Thread(target=serve, name="host-listeners", daemon=True).start()
+    Concurrency: any thread; a helper thread that stays behind does the work.
+    """
 
-    def make(port: int) -> socket.socket:
+    def __init__(self) -> None:
+        self._wishes: queue.SimpleQueue[tuple[Callable[[], socket.socket], queue.SimpleQueue[socket.socket | OSError]]] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, name="host-side", daemon=True).start()
+
+    def listen(self, port: int) -> socket.socket:
+        """A listener on 127.0.0.1, at `port` if it is free. Raises: OSError."""
+        return self._make(partial(_listen, port))
+
+    def stream(self, target: tuple[str, int]) -> socket.socket:
+        """A socket from which to connect to `target`. Raises: OSError."""
+        return self._make(partial(stream_socket, target))
+
+    def _make(self, work: Callable[[], socket.socket]) -> socket.socket:
         reply: queue.SimpleQueue[socket.socket | OSError] = queue.SimpleQueue()
-        wishes.put((port, reply))
+        self._wishes.put((work, reply))
         result = reply.get()
         if isinstance(result, OSError):
             raise result
         return result
 
-    return make
+    def _serve(self) -> None:
+        while True:
+            work, reply = self._wishes.get()
+            try:
+                reply.put(work())
+            except OSError as exc:
+                reply.put(exc)
 
 
 def _listen(port: int) -> socket.socket:
@@ -173,40 +198,45 @@ def _listen(port: int) -> socket.socket:
     raise AssertionError("port 0 is always tried")
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host, int(port)
-
-
 def _text(listener: _Listener) -> str:
     host, port = listener.sock.getsockname()
     return f"{host}:{port}"
 
 
 def main() -> None:
-    """`python -m mesh.sandbox.forward --netns FILE --socket PATH --publish FILE`"""
+    """`python -m mesh.sandbox.forward --netns FILE --socket PATH --publish FILE --reach FILE --egress PATH`"""
     parser = argparse.ArgumentParser(prog="mesh.sandbox.forward")
     parser.add_argument("--netns", required=True)
     parser.add_argument("--socket", required=True, type=Path)
     parser.add_argument("--publish", required=True, type=Path)
+    parser.add_argument("--reach", required=True, type=Path)
+    parser.add_argument("--egress", required=True, type=Path)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    make_listener = host_listeners()
+    host = HostSide()
     linux.enter(options.netns, linux.CLONE_NEWNET)
     loop = Loop()
-    forwarder = Forwarder(loop, make_listener, options.publish)
-    options.socket.unlink(missing_ok=True)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    control.bind(str(options.socket))
-    control.listen(16)
-    loop.watch(control.fileno(), select.EPOLLIN, lambda _events: _accept_control(loop, control, forwarder))
+    forwarder = Forwarder(loop, host.listen, options.publish)
+    reach = Reach(loop, host.stream, options.reach)
+    control, egress = _unix_listener(options.socket), _unix_listener(options.egress)
+    loop.watch(control.fileno(), select.EPOLLIN, lambda _events: _accept_control(loop, control, forwarder, reach))
+    Egress(loop, egress)
     print("ready", flush=True)
     loop.run()
 
 
-def _accept_control(loop: Loop, control: socket.socket, forwarder: Forwarder) -> None:
+def _unix_listener(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(str(path))
+    path.chmod(0o600)  # whoever may connect reaches everything in the sandbox
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def _accept_control(loop: Loop, control: socket.socket, forwarder: Forwarder, reach: Reach) -> None:
     sock, _ = control.accept()
-    Control(loop, sock, forwarder)
+    Control(loop, sock, forwarder, reach)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,8 @@ class Access:
     server: str
     context: ssl.SSLContext
     token: str | None
+    server_name: str | None = None
+    """What the server's certificate must be for, when that is not the host of `server`."""
 
 
 def read_kubeconfig(path: Path) -> Access:
@@ -108,7 +110,7 @@ def read_kubeconfig(path: Path) -> Access:
         server = cluster["server"]
     except (KeyError, TypeError, StopIteration) as exc:
         raise ValueError(f"{path}: not a kubeconfig with a current context ({exc!r})") from exc
-    return Access(server.rstrip("/"), _tls(cluster, user), user.get("token"))
+    return Access(server.rstrip("/"), _tls(cluster, user), user.get("token"), cluster.get("tls-server-name"))
 
 
 def _named(entries: list[Json], name: str) -> Json:
@@ -140,6 +142,7 @@ class KubeClient:
         headers = {"User-Agent": user_agent}
         if access.token:
             headers["Authorization"] = f"Bearer {access.token}"
+        self._extensions = {"sni_hostname": access.server_name} if access.server_name else {}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
         self._http = httpx.AsyncClient(
             base_url=access.server, verify=access.context, headers=headers, limits=limits, timeout=30, trust_env=False
@@ -207,7 +210,7 @@ class KubeClient:
         params = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true", **query}
         timeout = httpx.Timeout(30, read=None)
         try:
-            async with self._http.stream("GET", resource.path(), params=params, timeout=timeout) as response:
+            async with self._http.stream("GET", resource.path(), params=params, timeout=timeout, extensions=self._extensions) as response:
                 if response.status_code != 200:
                     raise _api_error(response.status_code, await response.aread())
                 yield _events(response)
@@ -220,7 +223,7 @@ class KubeClient:
         content = None if body is None else json.dumps(body).encode()
         headers = {} if content is None else {"Content-Type": content_type}
         try:
-            response = await self._http.request(method, path, content=content, headers=headers, params=query)
+            response = await self._http.request(method, path, content=content, headers=headers, params=query, extensions=self._extensions)
         except httpx.TransportError as exc:
             raise Unreachable(f"{method} {path}: {exc!r}") from exc
         if response.status_code >= 400:

@@ -4,6 +4,9 @@
       kubeconfig  kubeconfig.node  pki/  state.db      the API server's
       supervisor.json          pid, start times and addresses of every daemon
       supervisor.sock          "stop" and "status" requests
+      egress.sock              HTTP CONNECT into the sandbox, for an API server on the host
+      reach.json               {"<ip>:<port> of the host": <port of 198.18.0.1>}
+      attached.json            present when the cluster is another API server's (see attachment)
       forwards.json            {"<ns>/<service>": {"<port>": "127.0.0.1:<port>"}}
       ipam.json                next pod address
       images.yaml              the user's additions to the image table (optional)
@@ -49,6 +52,10 @@ class Layout:
         return self.root / "kubeconfig.node"
 
     @property
+    def controllers_kubeconfig(self) -> Path:
+        return self.root / "kubeconfig.controllers"
+
+    @property
     def supervisor_file(self) -> Path:
         return self.root / "supervisor.json"
 
@@ -67,6 +74,22 @@ class Layout:
     @property
     def forwards_file(self) -> Path:
         return self.root / "forwards.json"
+
+    @property
+    def egress_socket(self) -> Path:
+        return self.root / "egress.sock"
+
+    @property
+    def reach_file(self) -> Path:
+        return self.root / "reach.json"
+
+    @property
+    def attachment_file(self) -> Path:
+        return self.root / "attached.json"
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
 
     @property
     def logs(self) -> Path:

@@ -82,7 +82,7 @@ def remove(layout: Layout, *, keep_state: bool) -> None:
     kill_all(layout)
     if keep_state:
         remove_tree(layout.pods)
-        for path in (layout.supervisor_file, layout.supervisor_socket, layout.runtime_socket, layout.forward_socket):
+        for path in (layout.supervisor_file, layout.supervisor_socket, layout.runtime_socket, layout.forward_socket, layout.egress_socket):
             path.unlink(missing_ok=True)
     else:
         remove_tree(layout.root)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALIDITY = timedelta(days=365)
@@ -81,13 +81,30 @@ def ensure(directory: Path, leaves: Sequence[Leaf] = LEAVES) -> Pki:
         _write_key(pki.service_account_key, ec.generate_private_key(ec.SECP256R1()))
     if not (pki.ca.exists() and pki.key("ca").exists()):
         _make_ca(pki, now)
-    ca_cert = x509.load_pem_x509_certificate(pki.ca.read_bytes())
-    ca_key = serialization.load_pem_private_key(pki.key("ca").read_bytes(), None)
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    _sign_missing(pki, pki, leaves, now)
+    return pki
+
+
+def issue(authority: Pki, directory: Path, leaves: Sequence[Leaf]) -> Pki:
+    """Make, in another directory, a copy of the CA's certificate (not of its key) and the leaves that are missing there.
+
+    Raises: OSError: the authority's files cannot be read. ValueError: they are no certificate and key.
+    """
+    pki = Pki(directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write(pki.ca, authority.ca.read_bytes(), 0o644)
+    _sign_missing(pki, authority, leaves, datetime.now(UTC))
+    return pki
+
+
+def _sign_missing(pki: Pki, authority: Pki, leaves: Sequence[Leaf], now: datetime) -> None:
+    ca_cert = x509.load_pem_x509_certificate(authority.ca.read_bytes())
+    ca_key = serialization.load_pem_private_key(authority.key("ca").read_bytes(), None)
+    if not isinstance(ca_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError(f"{authority.key('ca')}: a CA key must be ECDSA or RSA")
     for leaf in leaves:
         if not _is_usable(pki, leaf.file, ca_cert, now):
             _sign(pki, leaf, ca_cert, ca_key, now)
-    return pki
 
 
 def _is_usable(pki: Pki, name: str, ca: x509.Certificate, now: datetime) -> bool:
@@ -113,7 +130,7 @@ def _make_ca(pki: Pki, now: datetime) -> None:
     _write(pki.ca, cert.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
-def _sign(pki: Pki, leaf: Leaf, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, now: datetime) -> None:
+def _sign(pki: Pki, leaf: Leaf, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, now: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in leaf.organizations]
     name = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, leaf.common_name)])
@@ -123,12 +140,23 @@ def _sign(pki: Pki, leaf: Leaf, ca: x509.Certificate, ca_key: ec.EllipticCurvePr
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(True, False, False, False, False, False, False, False, False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .add_extension(_authority_id(ca), critical=False)
     )
     if leaf.names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(n) for n in leaf.names]), critical=False)
     _write_key(pki.key(leaf.file), key)
     _write(pki.cert(leaf.file), builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _authority_id(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """The CA's own identifier where it has one: it need not be a hash of its key."""
+    try:
+        found = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        public = ca.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, validity: timedelta) -> x509.CertificateBuilder:

@@ -31,6 +31,7 @@ import trio
 
 import mesh
 from mesh.sandbox import leftovers, linux, netns
+from mesh.sandbox.attachment import SCHEDULER, Attachment
 from mesh.sandbox.daemons import Daemon, Program, environment
 from mesh.sandbox.layout import Layout, locate
 from mesh.sandbox.network import NODE_IP
@@ -84,6 +85,8 @@ class Status:
 
 def up(name: str = "default", *, progress: Progress = lambda _text: None, timeout_seconds: float = _UP_SECONDS) -> Sandbox:
     """Start the sandbox, or find it running. State of an earlier one that crashed is taken up again.
+
+    Where the state directory has an attachment (see `attachment`), there is no API server of its own.
 
     Raises: SandboxError: this machine lacks something, or a daemon did not become ready (the message names its log).
     BadName.
@@ -177,6 +180,25 @@ def wait_forward(name: str, service: str, port: int, timeout_seconds: float = 30
         raise SandboxError(f"no host address for Service {service} port {port} after {timeout_seconds:g} s: {exc}") from exc
 
 
+def reach(name: str, target: str) -> str:
+    """Where pods find `target` ("<ip>:<port>" as the host reaches it): an address of the node, "198.18.0.1:<port>".
+
+    Raises: SandboxError: the sandbox is not up, or the target is no address.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(30)
+            sock.connect(str(locate(name).forward_socket))
+            sock.sendall(json.dumps({"reach": target}).encode() + b"\n")
+            with sock.makefile() as lines:
+                answer = json.loads(lines.readline())
+    except (OSError, ValueError) as exc:
+        raise SandboxError(f"the sandbox's forwarder does not answer: {exc}") from exc
+    if "error" in answer:
+        raise SandboxError(f"{target} cannot be made reachable in the sandbox: {answer['error']}")
+    return str(answer["address"])
+
+
 # -- towards the supervisor ---------------------------------------------------------------------------------------------
 
 
@@ -266,7 +288,8 @@ class Supervisor:
         self._report = report_fd
         self._daemons: dict[str, Daemon] = {}
         self._stop = trio.Event()
-        self._api_url = ""
+        self._attachment = Attachment.read(layout.attachment_file)
+        self._api_url = self._attachment.server if self._attachment else ""
 
     async def run(self) -> None:
         """Until `stop` is asked for or SIGTERM comes."""
@@ -275,8 +298,10 @@ class Supervisor:
         leftovers.remove(layout, keep_state=True)
         layout.pods.mkdir(exist_ok=True)
         netns.set_up_node(layout.node_netns)
-        sockets = self._sockets()
-        self._api_url = "https://{}:{}".format(*sockets[0].getsockname())
+        sockets: list[socket.socket] = []
+        if self._attachment is None:
+            sockets = self._sockets()
+            self._api_url = "https://{}:{}".format(*sockets[0].getsockname())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._on_signals)
             await nursery.start(self._serve_control)
@@ -292,16 +317,25 @@ class Supervisor:
 
     def _programs(self, fds: list[int]) -> list[Program]:
         layout, inside = self._layout, str(self._layout.node_netns_path)
-        state = ("--state", str(layout.root))
-        listen = tuple(part for fd in fds for part in ("--listen-fd", str(fd)))
-        forward = ("--netns", inside, "--socket", str(layout.forward_socket), "--publish", str(layout.forwards_file))
-        return [
-            Program("apiserver", ("mesh.sandbox.apiserver", *state, *listen), inside, tuple(fds)),
+        state, attached = ("--state", str(layout.root)), self._attachment
+        forward = ("--netns", inside, "--socket", str(layout.forward_socket), "--publish", str(layout.forwards_file),
+                   "--reach", str(layout.reach_file), "--egress", str(layout.egress_socket))  # fmt: skip
+        programs = [
             Program("runtime", ("mesh.sandbox.node.runtime", "--socket", str(layout.runtime_socket)), inside),
             Program("forward", ("mesh.sandbox.forward", *forward), ""),
-            Program("controllers", ("mesh.sandbox.controllers", *state), inside),
-            Program("node", ("mesh.sandbox.node", *state), inside),
         ]
+        if attached is None:
+            listen = tuple(part for fd in fds for part in ("--listen-fd", str(fd)))
+            programs.insert(0, Program("apiserver", ("mesh.sandbox.apiserver", *state, *listen), inside, tuple(fds)))
+            programs.append(Program("controllers", ("mesh.sandbox.controllers", *state), inside))
+            programs.append(Program("node", ("mesh.sandbox.node", *state), inside))
+            return programs
+        if only := attached.managers:
+            credentials = ("--kubeconfig", str(layout.controllers_kubeconfig), "--only", ",".join(only))
+            programs.append(Program("controllers", ("mesh.sandbox.controllers", *state, *credentials), inside))
+        scheduling = () if SCHEDULER in attached.controllers else ("--no-scheduler",)
+        programs.append(Program("node", ("mesh.sandbox.node", *state, *scheduling), inside))
+        return programs
 
     def _sockets(self) -> list[socket.socket]:
         """The API server's two listening sockets: 127.0.0.1 of the host, and the node's address. They outlive the API server."""
@@ -322,22 +356,17 @@ class Supervisor:
         return [host, *made]
 
     async def _start_all(self, nursery: trio.Nursery) -> None:
-        order = list(self._daemons.values())
-        self._say(step="starting the API server")
-        nursery.start_soon(order[0].run)
-        if not await self._wait_ready(order[0]):
-            return
-        self._say(step="starting node and controllers")
-        for daemon in order[1:3]:
-            nursery.start_soon(daemon.run)
-        for daemon in order[1:3]:
-            if not await self._wait_ready(daemon):
-                return
-        for daemon in order[3:]:
-            nursery.start_soon(daemon.run)
-        for daemon in order[3:]:
-            if not await self._wait_ready(daemon):
-                return
+        # The node needs the runtime; on an API server elsewhere node and controllers need the way to it that the forwarder is.
+        steps = (("apiserver",), "starting the API server"), (("runtime", "forward"), "starting node and controllers"), (("controllers", "node"), "")
+        for names, text in steps:
+            daemons = [self._daemons[name] for name in names if name in self._daemons]
+            if daemons and text:
+                self._say(step=text)
+            for daemon in daemons:
+                nursery.start_soon(daemon.run)
+            for daemon in daemons:
+                if not await self._wait_ready(daemon):
+                    return
         self._record()
         self._say(ready=self._api_url)
         self._close_report()
@@ -358,12 +387,14 @@ class Supervisor:
     async def _stop_all(self) -> None:
         """Controllers and node first, so that nothing is started again; then the containers; then the rest."""
         for name in ("controllers", "node"):
-            await self._daemons[name].stop(1.0)
+            if name in self._daemons:
+                await self._daemons[name].stop(1.0)
         with trio.move_on_after(_CONTAINER_GRACE_SECONDS + 1.0):
             await self._stop_containers()
         async with trio.open_nursery() as nursery:
             for name in ("runtime", "forward", "apiserver"):
-                nursery.start_soon(self._daemons[name].stop, 2.0)
+                if name in self._daemons:
+                    nursery.start_soon(self._daemons[name].stop, 2.0)
 
     async def _stop_containers(self) -> None:
         try:

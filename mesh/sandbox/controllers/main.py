@@ -4,11 +4,13 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from mesh.sandbox.attachment import CONTROLLERS, choose
 from mesh.sandbox.controllers import wiring
 from mesh.sandbox.controllers.collector import Collector
 from mesh.sandbox.controllers.discovery import Discovery
@@ -19,18 +21,26 @@ from mesh.sandbox.events import EventRecorder
 from mesh.sandbox.kubeclient import CRDS, KubeClient, read_kubeconfig
 
 
-async def run(state: Path) -> None:
-    """Run every controller until cancelled."""
-    client = KubeClient(read_kubeconfig(state / "kubeconfig.node"), "triomesh-controllers")
+async def run(state: Path, kubeconfig: Path, only: Container[str]) -> None:
+    """Run controllers until cancelled.
+
+    Args: only: which, by the names in `attachment.CONTROLLERS`.
+    """
+    client = KubeClient(read_kubeconfig(kubeconfig), "triomesh-controllers")
     events = EventRecorder(client, "triomesh-controllers", "", time.time)
     shell = Shell(client, events, time.time)
-    discovery = Discovery(client, shell.informer(CRDS))
-    kinds = (wiring.deployments, wiring.replica_sets, wiring.stateful_sets, wiring.daemon_sets, wiring.jobs, wiring.cron_jobs)
-    workloads = [make(shell) for make in kinds]
-    queues: list[Queue[Any]] = [workload.queue for workload in workloads]
-    queues += [wiring.service_endpoints(shell), wiring.load_balancers(shell)]
-    queues += [namespace_queue(shell, discovery, state / "pki" / "ca.crt")]
-    collector = Collector(shell, discovery)
+    queues: list[Queue[Any]] = []
+    if "workloads" in only:
+        kinds = (wiring.deployments, wiring.replica_sets, wiring.stateful_sets, wiring.daemon_sets, wiring.jobs, wiring.cron_jobs)
+        queues += [make(shell).queue for make in kinds]
+    if "endpoints" in only:
+        queues.append(wiring.service_endpoints(shell))
+    if "loadbalancers" in only:
+        queues.append(wiring.load_balancers(shell))
+    discovery = Discovery(client, shell.informer(CRDS)) if "namespaces" in only or "garbage" in only else None
+    if discovery is not None and "namespaces" in only:
+        queues.append(namespace_queue(shell, discovery, state / "pki" / "ca.crt"))
+    collector = Collector(shell, discovery) if discovery is not None and "garbage" in only else None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
         informers = wiring.informers_of(shell)
@@ -40,15 +50,18 @@ async def run(state: Path) -> None:
             await informer.synced.wait()
         for queue in queues:
             nursery.start_soon(queue.run)
-        nursery.start_soon(collector.run)
+        if collector is not None:
+            nursery.start_soon(collector.run)
         print("ready", flush=True)
 
 
 def main() -> None:
-    """`python -m mesh.sandbox.controllers --state DIR`"""
+    """`python -m mesh.sandbox.controllers --state DIR [--kubeconfig FILE] [--only NAME,…]`"""
     parser = argparse.ArgumentParser(prog="mesh.sandbox.controllers")
     parser.add_argument("--state", required=True, type=Path)
-    state = parser.parse_args().state
+    parser.add_argument("--kubeconfig", type=Path, help="default: the node's, in the state directory")
+    parser.add_argument("--only", default="all", metavar="NAME,…", help=f"some of {', '.join(CONTROLLERS)} (default %(default)s)")
+    options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    trio.run(run, state)
+    trio.run(run, options.state, options.kubeconfig or options.state / "kubeconfig.node", choose(options.only, ()))

@@ -105,8 +105,8 @@ class ImageResolver:
         return self._table.resolve(reference)
 
 
-async def run(layout: Layout) -> None:
-    """Run the node until cancelled."""
+async def run(layout: Layout, with_scheduler: bool) -> None:
+    """Run the node, and unless somebody else does it the scheduler, until cancelled."""
     client = KubeClient(read_kubeconfig(layout.node_kubeconfig), "triomesh-node")
     runtime = await RuntimeClient.connect(layout.runtime_socket)
     cpus = os.cpu_count() or 1
@@ -148,7 +148,8 @@ async def run(layout: Layout) -> None:
         scheduler = Scheduler(client, informers["pods"], informers["nodes"], events, time.time)
         nursery.start_soon(dns.run, NODE_IP)
         nursery.start_soon(proxy.run)
-        nursery.start_soon(scheduler.run, NODE_NAME)
+        if with_scheduler:
+            nursery.start_soon(scheduler.run, NODE_NAME)
         nursery.start_soon(registration.keep_lease, client, NODE_NAME, time.time)
         await nursery.start(KubeletServer(context, node.workers).run, layout.root / "pki")
         informers["pods"].subscribe(node.on_pod)
@@ -175,10 +176,12 @@ async def _remove_orphans(context: NodeContext, alive: set[str]) -> None:
 
 
 def main() -> None:
-    """`python -m mesh.sandbox.node --state DIR`"""
+    """`python -m mesh.sandbox.node --state DIR [--no-scheduler]`"""
     parser = argparse.ArgumentParser(prog="mesh.sandbox.node")
     parser.add_argument("--state", required=True, type=Path)
-    root = parser.parse_args().state
+    parser.add_argument("--no-scheduler", action="store_true", help="the cluster has a scheduler")
+    options = parser.parse_args()
+    root = options.state
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    trio.run(run, Layout(root.name, root))
+    trio.run(run, Layout(root.name, root), not options.no_scheduler)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from mesh.sandbox.forward import Forwarder, Loop, host_listeners
+from mesh.sandbox.forward import Forwarder, HostSide
+from mesh.sandbox.relay import Loop
 
 
 @contextmanager
 def relay(tmp_path: Path, target: str) -> Iterator[tuple[str, int]]:
     """A forwarder in a thread, listening for one port."""
     loop = Loop()
-    forwarder = Forwarder(loop, host_listeners(), tmp_path / "forwards.json")
+    forwarder = Forwarder(loop, HostSide().listen, tmp_path / "forwards.json")
     forwarder.apply({"ns/web": {"80": target}})
     stop, wake = socket.socketpair()
 
