@@ -13,12 +13,12 @@ import select
 import socket
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
-from mesh.codec.sock import try_recv, try_send
+from mesh.codec.sock import is_quiet, try_recv, try_send
 
 READ: Final = 1
 WRITE: Final = 2
@@ -71,7 +71,10 @@ class Channel:
     hung_up: the peer has shut down its sending side (what it sent before may still be unread).
     is_readable: a recv may find something; False spares the system call that would say EAGAIN.
     on_idle: called, from the poller, on any event while nobody waits: how a pool notices dead idle connections.
+    can_splice: what the socket carries is what `try_recv` returns, so that the kernel may move it.
     """
+
+    can_splice: ClassVar[bool] = True
 
     __slots__ = ("_poller", "_sock", "fd", "hung_up", "interest", "is_readable", "on_idle", "parker")
 
@@ -114,6 +117,15 @@ class Channel:
     def try_send(self, data: bytes, offset: int = 0) -> int:
         """How many bytes of data[offset:] the kernel took, -1 when it takes none now. Raises OSError as try_recv."""
         return try_send(self.fd, data, offset)
+
+    def is_quiet(self) -> bool:
+        """Nothing was received: neither the end of the stream nor a byte. Asks the kernel."""
+        return is_quiet(self.fd)
+
+    def hand_over(self, successor: Channel) -> None:
+        """Let `successor` have the socket and its events; this channel is closed from now on."""
+        self._poller.replace(self.fd, successor)
+        self.fd = -1
 
     async def wait(self, interest: int) -> None:
         """Park until one of the interest bits is signalled."""
@@ -189,6 +201,10 @@ class Poller:
         self._channels[channel.fd] = channel
         self._epoll.register(channel.fd, _EDGE)
         return channel
+
+    def replace(self, fd: int, channel: Channel) -> None:
+        """The descriptor's events go to another channel."""
+        self._channels[fd] = channel
 
     def forget(self, fd: int) -> None:
         """The descriptor is about to be closed."""

@@ -13,6 +13,7 @@ import trio
 from mesh.codec.splice import Splice
 from mesh.proxy.deadlines import Deadline
 from mesh.proxy.poller import HANGUP, READ, WRITE, Channel, Parker, wait_either
+from mesh.proxy.tls import TlsTruncated
 
 _CHUNK: Final = 65_536
 _BULK_READS: Final = 8
@@ -41,7 +42,7 @@ class _Flow:
     """One direction. moved: bytes handed to the target's kernel."""
 
     __slots__ = (
-        "_at_end",
+        "_can_splice",
         "_full_reads",
         "_offset",
         "_pending",
@@ -62,7 +63,7 @@ class _Flow:
         self.moved = 0
         self._pending = first
         self._offset = 0
-        self._at_end = False
+        self._can_splice = source.can_splice and target.can_splice
         self._full_reads = 0
         self._pipe: Splice | None = None
 
@@ -102,7 +103,7 @@ class _Flow:
             return self._finish()
         self._pending = data
         self._full_reads = self._full_reads + 1 if len(data) == _CHUNK else 0
-        if self._full_reads >= _BULK_READS and _Flow.pipes < _MAX_PIPES:
+        if self._full_reads >= _BULK_READS and _Flow.pipes < _MAX_PIPES and self._can_splice:
             self._pipe = Splice()
             _Flow.pipes += 1
         return _MORE
@@ -136,6 +137,9 @@ class _Flow:
     def _recv(self) -> bytes | None:
         try:
             return self.source.try_recv(_CHUNK)
+        except TlsTruncated:
+            # Only what the bytes mean could tell whether some are missing; many a client never says goodbye.
+            return b""
         except OSError as exc:
             raise RelayBroken(self.from_upstream, str(exc)) from exc
 

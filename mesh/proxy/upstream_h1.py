@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
 
 from mesh.codec.h1 import Limits, ResponseParser
@@ -56,13 +55,7 @@ class UpstreamConnection:
         """Nothing was received while idle: neither the end of the stream nor bytes nobody asked for."""
         if self.channel.hung_up or not self.channel.is_open:
             return False
-        try:
-            self.channel.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return self.channel.is_quiet()
 
     def learn_idle_limit(self, keep_alive: bytes | None, now: float) -> None:
         """Note the peer's `Keep-Alive: timeout=N`, so that we close first and never lose a request to its close."""
