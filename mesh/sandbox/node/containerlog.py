@@ -6,22 +6,13 @@ runtime wait or keep an unbounded buffer.
 
 import os
 import select
-from collections.abc import Callable
-from typing import Protocol
 
 from mesh.sandbox.node.crilog import Splitter, now_stamp
+from mesh.sandbox.node.poller import Poller
 
 MAX_LOG_BYTES = 10 * 1024 * 1024
 """kubelet's containerLogMaxSize; one rotated file (`.1`) is kept beside it."""
 _READ_BYTES = 256 * 1024
-
-
-class Poller(Protocol):
-    """What the runtime's loop offers."""
-
-    def register(self, fd: int, events: int, handler: Callable[[int], None]) -> None: ...
-    def modify(self, fd: int, events: int) -> None: ...
-    def unregister(self, fd: int) -> None: ...
 
 
 class ContainerLog:
@@ -46,10 +37,10 @@ class ContainerLog:
             view = view[os.write(self._fd, view) :]
         self._size += len(data)
 
-    def attach(self, poller: Poller, name: str, fd: int) -> None:
+    def attach(self, name: str, fd: int) -> None:
         """Copy the stream `name` to `fd` from now on. Closes: `fd`, with the stream or when its reader goes away."""
         if (stream := self.streams.get(name)) is not None:
-            stream.add_reader(poller, fd)
+            stream.add_reader(fd)
         else:
             os.close(fd)
 
@@ -58,7 +49,7 @@ class ContainerLog:
         for stream in list(self.streams.values()):
             stream.on_readable(select.EPOLLIN)
 
-    def close(self, poller: Poller) -> None:
+    def close(self) -> None:
         """Stop following."""
         for stream in list(self.streams.values()):
             stream.finish()
@@ -92,12 +83,12 @@ class LogStream:
                 self._readers[reader] = data
                 self._flush(reader)
 
-    def add_reader(self, poller: Poller, fd: int) -> None:
+    def add_reader(self, fd: int) -> None:
         """Copy to `fd` too."""
         os.set_blocking(fd, False)
         self._readers[fd] = b""
         # No events asked for: EPOLLERR comes by itself when the reader closes its end.
-        poller.register(fd, 0, lambda events: self._on_reader(fd, events))
+        self._poller.register(fd, 0, lambda events: self._on_reader(fd, events))
 
     def finish(self) -> None:
         """Write the last line and let everybody go."""

@@ -62,6 +62,7 @@ class Launch:
     reach: list[str]
     files: dict[str, str]
     mounts: list[Mount] = field(default_factory=list)
+    target: str = ""  # id of the container whose pid namespace it joins
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Launch":

@@ -26,18 +26,16 @@ import signal
 import socket
 import struct
 import sys
-import termios
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mesh.sandbox import linux
 from mesh.sandbox.node.containerlog import ContainerLog, LogStream
-from mesh.sandbox.node.launch import CommandError, Launch, become_container, join_container
-
-MAX_PACKET = 180 * 1024
-_log = logging.getLogger("runtime")
+from mesh.sandbox.node.fork import Forker
+from mesh.sandbox.node.launch import Launch, become_container, join_container
+from mesh.sandbox.node.peer import Peer
+from mesh.sandbox.node.poller import Poller
 
 Json = dict[str, Any]
 
@@ -55,101 +53,30 @@ class Container:
     exit: Json | None = None
 
 
-@dataclass(slots=True)
-class _Starting:
-    """A child that has not reached execve yet: its status pipe closes when it does, or carries the error."""
-
-    reply_to: "_Peer"
-    request: int
-    on_success: Callable[[], Json]
-    on_failure: Callable[[], None]
-    fds: list[int] = field(default_factory=list)
-    error: bytes = b""
-
-
-class _Peer:
-    """A connected node agent. Packets it does not take at once are kept: exits must not be lost."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.pending: list[tuple[bytes, list[int]]] = []
-
-    def send(self, message: Json, fds: list[int] | None = None) -> None:
-        self.pending.append((json.dumps(message).encode(), fds or []))
-        self.flush()
-
-    def flush(self) -> None:
-        while self.pending:
-            data, fds = self.pending[0]
-            try:
-                socket.send_fds(self.sock, [data], fds) if fds else self.sock.send(data)
-            except BlockingIOError:
-                return
-            self.pending.pop(0)
-            for fd in fds:
-                os.close(fd)
-
-
 class Runtime:
-    """The loop and its tables."""
+    """The containers and execs, and the node agents that ask for them."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._poller = Poller()
+        self._forker = Forker(self._poller)
         self._containers: dict[str, Container] = {}
         self._by_pid: dict[int, str] = {}
         self._execs: dict[int, int] = {}
-        self._peers: dict[int, _Peer] = {}
-        self._own_pid_ns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._peers: set[Peer] = set()
         self._listener = listener
-        self.register(listener.fileno(), select.EPOLLIN, self._accept)
-
-    def register(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
-        """Call `handler(events)` whenever `fd` is ready."""
-        self._handlers[fd] = handler
-        self._epoll.register(fd, events)
-
-    def modify(self, fd: int, events: int) -> None:
-        self._epoll.modify(fd, events)
-
-    def unregister(self, fd: int) -> None:
-        del self._handlers[fd]
-        self._epoll.unregister(fd)
+        self._poller.register(listener.fileno(), select.EPOLLIN, self._accept)
 
     def run(self, wakeup: int) -> None:
         """Serve until killed. `wakeup` becomes readable when a child ends."""
-        self.register(wakeup, select.EPOLLIN, lambda _: self._reap(wakeup))
+        self._poller.register(wakeup, select.EPOLLIN, lambda _: self._reap(wakeup))
         while True:
-            for fd, events in self._epoll.poll():
-                if (handler := self._handlers.get(fd)) is not None:
-                    handler(events)
+            self._poller.poll()
 
     def _accept(self, _: int) -> None:
         sock, _address = self._listener.accept()
-        sock.setblocking(False)
-        peer = self._peers[sock.fileno()] = _Peer(sock)
-        self.register(sock.fileno(), select.EPOLLIN, lambda events: self._serve(peer, events))
+        self._peers.add(Peer(self._poller, sock, self._request, self._peers.discard))
 
-    def _serve(self, peer: _Peer, events: int) -> None:
-        fd = peer.sock.fileno()
-        try:
-            if events & select.EPOLLOUT:
-                peer.flush()
-            if events & (select.EPOLLIN | select.EPOLLHUP):
-                data, fds, _flags, _address = socket.recv_fds(peer.sock, MAX_PACKET, 3)
-                if not data:
-                    raise ConnectionResetError
-                self._request(peer, json.loads(data), fds)
-        except BlockingIOError:
-            pass
-        except (ConnectionResetError, BrokenPipeError):
-            self.unregister(fd)
-            del self._peers[fd]
-            peer.sock.close()
-            return
-        self.modify(fd, select.EPOLLIN | (select.EPOLLOUT if peer.pending else 0))
-
-    def _request(self, peer: _Peer, message: Json, fds: list[int]) -> None:
+    def _request(self, peer: Peer, message: Json, fds: list[int]) -> None:
         number = message["id"]
         try:
             match message["op"]:
@@ -179,29 +106,33 @@ class Runtime:
 
     # -- start and exec ---------------------------------------------------------------------------------------------
 
-    def _start(self, peer: _Peer, number: int, path: str) -> None:
+    def _start(self, peer: Peer, number: int, path: str) -> None:
         with open(path, encoding="utf-8") as file:
             spec = Launch.from_json(json.load(file))
         if (old := self._containers.get(spec.id)) is not None and old.exit is None:
             raise ValueError(f"container {spec.id} is already running")
+        target = self._running(spec.target).pid if spec.target else None
         log = ContainerLog(spec.log)
         stdio, ours, master = self._container_stdio(spec)
-        linux.unshare(linux.CLONE_NEWPID)  # for children only; undone in _fork
-        pid, status = self._fork(lambda: become_container(spec), stdio, spec.tty)
+        if target is None:
+            linux.unshare(linux.CLONE_NEWPID)  # for children only; undone by the forker
+        else:
+            linux.enter(f"/proc/{target}/ns/pid", linux.CLONE_NEWPID)
+
+        def on_exec(why_not: str) -> None:
+            if why_not:
+                self._drop(spec.id)
+                peer.send({"id": number, "error": why_not})
+            else:
+                peer.send({"id": number, "ok": {"pid": pid, "started_at": container.started_at}})
+
+        pid = self._forker.fork(lambda: become_container(spec), stdio, spec.tty, on_exec)
         container = Container(spec, pid, time.time(), log, stdin=ours.pop("stdin", None), master=master)
         self._containers[spec.id] = container
         self._by_pid[pid] = spec.id
         for name, fd in ours.items():
-            self._follow(container, name, fd)
-        self._await_exec(
-            status,
-            _Starting(
-                peer,
-                number,
-                on_success=lambda: {"pid": pid, "started_at": container.started_at},
-                on_failure=lambda: self._drop(spec.id),
-            ),
-        )
+            stream = LogStream(self._poller, fd, name, log)
+            self._poller.register(fd, select.EPOLLIN, stream.on_readable)
 
     def _container_stdio(self, spec: Launch) -> tuple[list[int], dict[str, int], int | None]:
         """The child's three descriptors, our ends by stream name, and the pty master if there is one."""
@@ -223,7 +154,7 @@ class Runtime:
             stdio.append(theirs)
         return stdio, ours, None
 
-    def _exec(self, peer: _Peer, number: int, message: Json, fds: list[int]) -> None:
+    def _exec(self, peer: Peer, number: int, message: Json, fds: list[int]) -> None:
         container = self._running(message["container"])
         master, send = None, []
         if message["tty"]:
@@ -233,69 +164,22 @@ class Runtime:
             slave = linux.open_pty_peer(master)
             os.fchown(slave, container.spec.uid, container.spec.gid)
             fds, send = [slave, slave, slave], [master]
-        linux.enter(f"/proc/{container.pid}/ns/pid", linux.CLONE_NEWPID)  # for children only; undone in _fork
         argv, target = message["argv"], container.pid
-        pid, status = self._fork(lambda: join_container(container.spec, target, argv), fds, message["tty"])
-        self._execs[pid] = message["exec"]
-        self._await_exec(
-            status,
-            _Starting(peer, number, lambda: {"pid": pid}, lambda: self._forget_exec(pid), fds=send),
-        )
 
-    def _forget_exec(self, pid: int) -> None:
-        self._execs.pop(pid, None)
-
-    def _fork(self, become: Callable[[], None], stdio: list[int], tty: bool) -> tuple[int, int]:
-        """Fork a child that takes `stdio` and becomes something; returns its pid and the read end of its status pipe.
-
-        Closes: `stdio`, in the parent.
-        """
-        status_read, status_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _child(become, stdio, tty, status_write)
-        linux.setns(self._own_pid_ns, linux.CLONE_NEWPID)
-        os.close(status_write)
-        for fd in set(stdio):
-            os.close(fd)
-        os.set_blocking(status_read, False)
-        return pid, status_read
-
-    def _await_exec(self, status: int, starting: _Starting) -> None:
-        def readable(_: int) -> None:
-            data = os.read(status, 65536)
-            if data:
-                starting.error += data
-                return
-            self.unregister(status)
-            os.close(status)
-            if starting.error:
-                for fd in starting.fds:
+        def on_exec(why_not: str) -> None:
+            if why_not:
+                self._execs.pop(pid, None)
+                for fd in send:
                     os.close(fd)
-                starting.on_failure()
-                answer: Json = {"error": starting.error.decode(errors="replace")}
-                starting.fds = []
+                peer.send({"id": number, "error": why_not})
             else:
-                answer = {"ok": starting.on_success()}
-            self._send(starting.reply_to, {"id": starting.request, **answer}, starting.fds)
+                peer.send({"id": number, "ok": {"pid": pid}}, send)
 
-        self.register(status, select.EPOLLIN, readable)
+        linux.enter(f"/proc/{target}/ns/pid", linux.CLONE_NEWPID)  # for children only; undone by the forker
+        pid = self._forker.fork(lambda: join_container(container.spec, target, argv), fds, message["tty"], on_exec)
+        self._execs[pid] = message["exec"]
 
-    def _send(self, peer: _Peer, message: Json, fds: list[int] | None = None) -> None:
-        try:
-            peer.send(message, fds)
-        except (BrokenPipeError, ConnectionResetError):
-            return  # its socket is readable too, and is cleaned up there
-        if peer.pending and peer.sock.fileno() in self._peers:
-            self.modify(peer.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
-
-    # -- output, attach -----------------------------------------------------------------------------------------------
-
-    def _follow(self, container: Container, name: str, fd: int) -> None:
-        stream = LogStream(self, fd, name, container.log)
-        self.register(fd, select.EPOLLIN, stream.on_readable)
-
-    def _attach(self, peer: _Peer, number: int, message: Json, fds: list[int]) -> None:
+    def _attach(self, peer: Peer, number: int, message: Json, fds: list[int]) -> None:
         container = self._running(message["container"])
         send: list[int] = []
         if message["input"]:
@@ -308,10 +192,10 @@ class Runtime:
                 container.stdin = None
         for name, wanted in (("stdout", message["output"]), ("stderr", message["error"])):
             if wanted and fds:
-                container.log.attach(self, name, fds.pop(0))
+                container.log.attach(name, fds.pop(0))
         for fd in fds:
             os.close(fd)
-        self._send(peer, {"id": number, "ok": {"tty": container.spec.tty}}, send)
+        peer.send({"id": number, "ok": {"tty": container.spec.tty}}, send)
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 
@@ -334,7 +218,7 @@ class Runtime:
         container = self._containers.pop(name, None)
         if container is not None:
             self._by_pid.pop(container.pid, None)
-            container.log.close(self)
+            container.log.close()
             if container.stdin is not None:
                 os.close(container.stdin)
 
@@ -361,8 +245,8 @@ class Runtime:
             end = {"event": "exited", "exec": number, **end}
         else:
             return  # a child that failed before exec and was answered through its status pipe
-        for peer in list(self._peers.values()):
-            self._send(peer, end)
+        for peer in list(self._peers):
+            peer.send(end)
 
     def _running(self, name: str) -> Container:
         container = self._containers.get(name)
@@ -383,27 +267,6 @@ def _describe(container: Container) -> Json:
         "started_at": container.started_at,
         "exit": container.exit,
     }
-
-
-def _child(become: Callable[[], None], stdio: list[int], tty: bool, status: int) -> None:
-    """In the child: never returns. Writes why to the status pipe when it could not exec."""
-    try:
-        os.setsid()
-        if tty:
-            fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
-        fds = [os.dup(fd) if fd < 3 else fd for fd in stdio]
-        for number, fd in enumerate(fds):
-            os.dup2(fd, number, inheritable=True)
-        signal.set_wakeup_fd(-1)
-        become()
-    except CommandError as exc:
-        os.write(status, str(exc).encode())
-    except OSError as exc:
-        os.write(status, f"{exc.strerror}: {exc.filename}".encode())
-    except BaseException as exc:  # the boundary of this process: the words go to the node, which shows them
-        os.write(status, f"{type(exc).__name__}: {exc}".encode())
-    finally:
-        os._exit(128)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from mesh.sandbox.node.runtime import MAX_PACKET
+from mesh.sandbox.node.peer import MAX_PACKET
 
 Json = dict[str, Any]
 

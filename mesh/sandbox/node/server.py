@@ -6,101 +6,25 @@ Only clients with a certificate of the cluster's CA are served. Paths and answer
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import h11
 import trio
-from wsproto.utilities import generate_accept_token
 
 from mesh.sandbox.network import KUBELET_PORT, NODE_IP
-from mesh.sandbox.node import sessions, spdy
-from mesh.sandbox.node.channels import (
-    ByteStream,
-    Channel,
-    ChannelSocket,
-    SpdyConnection,
-    SpdyStream,
-    TransportBytes,
-    WebSocket,
-)
+from mesh.sandbox.node import portforward, remotecommand, sessions, spdy
+from mesh.sandbox.node.channels import Channel
 from mesh.sandbox.node.container import container_key
 from mesh.sandbox.node.context import NodeContext
+from mesh.sandbox.node.exchange import Exchange, HttpError, Query, read_request
 from mesh.sandbox.node.logs import LogOptions, read_log
 from mesh.sandbox.node.podstatus import Running, Waiting
 from mesh.sandbox.node.podworker import PodWorker
 
 _log = logging.getLogger("kubelet")
 _HANDSHAKE_SECONDS = 10.0
-_STREAM_SECONDS = 30.0
-_CHANNELS = {"stdin": 0, "stdout": 1, "stderr": 2, "error": 3, "resize": 4}
-_SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io")
-_SOCKET_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-PORT_FORWARD = "portforward.k8s.io"
-TUNNEL = "SPDY/3.1+portforward.k8s.io"
-
-Json = dict[str, Any]
-Query = dict[str, list[str]]
-
-
-class HttpError(Exception):
-    """Answer with this status and text."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status, self.text = status, text
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request and the connection that it came on."""
-
-    stream: trio.abc.Stream
-    connection: h11.Connection
-    method: str
-    path: list[str]
-    query: Query
-    headers: dict[str, str]
-
-    async def respond(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
-        """A whole answer."""
-        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
-        data = self.connection.send(h11.Response(status_code=status, headers=headers)) or b""
-        data += self.connection.send(h11.Data(data=body)) or b""
-        await self.stream.send_all(data + (self.connection.send(h11.EndOfMessage()) or b""))
-
-    async def respond_stream(self, pieces: AsyncIterator[bytes]) -> None:
-        """An answer in chunks."""
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Transfer-Encoding", "chunked")]
-        await self.stream.send_all(self.connection.send(h11.Response(status_code=200, headers=headers)) or b"")
-        async for piece in pieces:
-            await self.stream.send_all(self.connection.send(h11.Data(data=piece)) or b"")
-        await self.stream.send_all(self.connection.send(h11.EndOfMessage()) or b"")
-
-    async def switch(self, headers: list[tuple[str, str]]) -> TransportBytes:
-        """Answer 101 and hand over the bytes."""
-        response = h11.InformationalResponse(status_code=101, headers=[("Connection", "Upgrade"), *headers])
-        await self.stream.send_all(self.connection.send(response) or b"")
-        return TransportBytes(self.stream, bytes(self.connection.trailing_data[0]))
-
-    def flag(self, name: str) -> bool:
-        return self.query.get(name, [""])[0] in ("1", "true")
-
-    def offered(self) -> list[str]:
-        """WebSocket subprotocols or SPDY stream protocols that the client offers."""
-        name = "sec-websocket-protocol" if self.is_web_socket() else "x-stream-protocol-version"
-        return [item.strip() for item in self.headers.get(name, "").split(",") if item.strip()]
-
-    def is_web_socket(self) -> bool:
-        return self.headers.get("upgrade", "").lower() == "websocket"
-
-    def is_spdy(self) -> bool:
-        return self.headers.get("upgrade", "").lower() == "spdy/3.1"
 
 
 class KubeletServer:
@@ -109,14 +33,16 @@ class KubeletServer:
     def __init__(self, context: NodeContext, workers: dict[str, PodWorker]) -> None:
         self._context, self._workers = context, workers
 
-    async def run(self, pki: Path, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled."""
+    async def run(
+        self, pki: Path, host: str = NODE_IP, port: int = KUBELET_PORT, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled. Reports the port (0 = any free one) when it listens."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.crt"))
         context.load_cert_chain(pki / "kubelet.crt", pki / "kubelet.key")
         context.verify_mode = ssl.CERT_REQUIRED
-        listeners = await trio.open_ssl_over_tcp_listeners(KUBELET_PORT, context, host=NODE_IP, https_compatible=True)
-        task_status.started()
-        await trio.serve_listeners(self._serve, listeners)
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        task_status.started(listeners[0].socket.getsockname()[1])
+        await trio.serve_listeners(self._serve, [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners])
 
     async def _serve(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         try:
@@ -132,7 +58,7 @@ class KubeletServer:
     async def _requests(self, stream: trio.abc.Stream) -> None:
         connection = h11.Connection(h11.SERVER)
         while True:
-            exchange = await _read_request(stream, connection)
+            exchange = await read_request(stream, connection)
             if exchange is None:
                 return
             try:
@@ -164,7 +90,7 @@ class KubeletServer:
                 await self._command(exchange, self._worker(namespace, pod), container, None)
                 return True
             case ["portForward", namespace, pod]:
-                await self._port_forward(exchange, self._worker(namespace, pod))
+                await portforward.serve(exchange, self._netns(self._worker(namespace, pod)))
                 return True
             case _:
                 raise HttpError(404, "404 page not found\n")
@@ -246,55 +172,12 @@ class KubeletServer:
             else:
                 await sessions.execute(runtime, minder.key, argv, tty, channels)
 
-        if exchange.is_web_socket():
-            await _over_web_socket(exchange, names, work)
-        elif exchange.is_spdy():
-            await _over_spdy(exchange, names, work)
-        else:
-            raise HttpError(400, "Upgrade request required\n")
+        await remotecommand.carry(exchange, names, work)
 
-    # -- port-forward ------------------------------------------------------------------------------------------------------
-
-    async def _port_forward(self, exchange: Exchange, worker: PodWorker) -> None:
-        netns = ""
-        if not worker.pod["spec"].get("hostNetwork"):
-            netns = f"/run/netns/{self._context.layout.pod_netns(worker.uid)}"
-        offered = exchange.offered()
-        if exchange.is_web_socket() and TUNNEL in offered:
-            raw: ByteStream = WebSocket(await exchange.switch(_web_socket_headers(exchange, TUNNEL)))
-            await _forward_spdy(raw, netns)
-        elif exchange.is_web_socket():
-            await _forward_channels(exchange, netns)
-        elif exchange.is_spdy():
-            headers = [("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", PORT_FORWARD)]
-            if offered and PORT_FORWARD not in offered:
-                raise HttpError(403, f"unable to upgrade: none of {offered} is spoken here\n")
-            await _forward_spdy(await exchange.switch(headers), netns)
-        else:
-            raise HttpError(400, "Upgrade request required\n")
-
-
-async def _read_request(stream: trio.abc.Stream, connection: h11.Connection) -> Exchange | None:
-    exchange: Exchange | None = None
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            data = await stream.receive_some(65536)
-            if not data and exchange is None and connection.their_state is h11.IDLE:
-                return None
-            connection.receive_data(bytes(data))
-        elif isinstance(event, h11.Request):
-            url = urlsplit(event.target.decode("latin-1"))
-            path = [unquote(part) for part in url.path.split("/") if part]
-            headers: dict[str, str] = {}
-            for name, value in event.headers:
-                key, text = name.decode("latin-1"), value.decode("latin-1")
-                headers[key] = f"{headers[key]},{text}" if key in headers else text
-            exchange = Exchange(stream, connection, event.method.decode(), path, parse_qs(url.query, keep_blank_values=True), headers)
-        elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
-            return exchange
-        elif isinstance(event, h11.ConnectionClosed):
-            return None
+    def _netns(self, worker: PodWorker) -> str:
+        if worker.pod["spec"].get("hostNetwork"):
+            return ""
+        return f"/run/netns/{self._context.layout.pod_netns(worker.uid)}"
 
 
 def _log_options(query: Query, *, follow: bool) -> LogOptions:
@@ -326,116 +209,3 @@ async def _notice_hang_up(stream: trio.abc.Stream, scope: trio.CancelScope) -> N
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the same as an end
     scope.cancel()
-
-
-def _web_socket_headers(exchange: Exchange, protocol: str) -> list[tuple[str, str]]:
-    key = exchange.headers.get("sec-websocket-key", "")
-    accept = generate_accept_token(key.encode()).decode()
-    return [("Upgrade", "websocket"), ("Sec-WebSocket-Accept", accept), ("Sec-WebSocket-Protocol", protocol)]
-
-
-async def _over_web_socket(exchange: Exchange, names: list[str], work: Any) -> None:
-    protocol = next((item for item in _SOCKET_PROTOCOLS if item in exchange.offered()), None)
-    if protocol is None:
-        raise HttpError(400, f"none of the subprotocols {exchange.offered()} is spoken here (known: {', '.join(_SOCKET_PROTOCOLS)})\n")
-    web = WebSocket(await exchange.switch(_web_socket_headers(exchange, protocol)))
-    multiplex = ChannelSocket(web, half_close=protocol.startswith("v5"))
-    channels: dict[str, Channel] = {name: multiplex.channel(_CHANNELS[name]) for name in names}
-    async with trio.open_nursery() as nursery:
-
-        async def read() -> None:
-            await multiplex.run()
-            nursery.cancel_scope.cancel()  # the client is gone
-
-        nursery.start_soon(read)
-        # An empty message tells the client that the streams are there (kubelet does so on the lowest one it writes).
-        await channels["stdout" if "stdout" in channels else "error"].send(b"")
-        await work(channels)
-        nursery.cancel_scope.cancel()
-    with trio.move_on_after(1) as scope:
-        scope.shield = True
-        await web.finish()
-
-
-async def _over_spdy(exchange: Exchange, names: list[str], work: Any) -> None:
-    offered = exchange.offered()
-    protocol = next((item for item in _SPDY_PROTOCOLS if item in offered), None)
-    if protocol is None:
-        raise HttpError(403, f"unable to upgrade: none of {offered} is spoken here (known: {', '.join(_SPDY_PROTOCOLS)})\n")
-    raw = await exchange.switch([("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", protocol)])
-    channels: dict[str, Channel] = {}
-    complete = trio.Event()
-
-    def on_stream(stream: SpdyStream) -> None:
-        channels[stream.headers.get("streamtype", "")] = stream
-        if set(names) <= channels.keys():
-            complete.set()
-
-    connection = SpdyConnection(raw, on_stream)
-    async with trio.open_nursery() as nursery:
-
-        async def read() -> None:
-            await connection.run()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(read)
-        with trio.fail_after(_STREAM_SECONDS):
-            await complete.wait()
-        await work(channels)
-        for channel in channels.values():
-            await channel.close()
-        await connection.write(connection.codec.goaway(0))
-        nursery.cancel_scope.cancel()
-
-
-async def _forward_spdy(raw: ByteStream, netns: str) -> None:
-    """Pairs of streams, error and data, joined by their requestID."""
-    waiting: dict[str, dict[str, SpdyStream]] = {}
-    async with trio.open_nursery() as nursery:
-
-        def on_stream(stream: SpdyStream) -> None:
-            number = stream.headers.get("requestid", str(stream.number - stream.number % 4))
-            pair = waiting.setdefault(number, {})
-            pair[stream.headers.get("streamtype", "")] = stream
-            if {"data", "error"} <= pair.keys():
-                del waiting[number]
-                nursery.start_soon(_forward_pair, netns, pair["data"], pair["error"])
-
-        await SpdyConnection(raw, on_stream).run()
-        nursery.cancel_scope.cancel()
-
-
-async def _forward_pair(netns: str, data: SpdyStream, error: SpdyStream) -> None:
-    port = data.headers.get("port", "")
-    if not port.isdecimal():
-        await error.send(f"port {port!r} is not a number".encode())
-        await error.close()
-        return
-    await sessions.forward_one(netns, int(port), data, error)
-
-
-async def _forward_channels(exchange: Exchange, netns: str) -> None:
-    """Two channels per port, data and error; each begins with the port in two bytes (kubelet portforward/websocket.go)."""
-    protocol = next((item for item in ("v4.channel.k8s.io", PORT_FORWARD) if item in exchange.offered()), None)
-    ports = [int(port) for value in exchange.query.get("port", []) for port in value.split(",") if port.isdecimal()]
-    if protocol is None or not ports:
-        raise HttpError(400, f'query parameter "port" and subprotocol v4.channel.k8s.io are required (offered: {exchange.offered()})\n')
-    web = WebSocket(await exchange.switch(_web_socket_headers(exchange, protocol)))
-    multiplex = ChannelSocket(web, half_close=False)
-    async with trio.open_nursery() as nursery:
-
-        async def read() -> None:
-            await multiplex.run()
-            nursery.cancel_scope.cancel()  # the client is gone
-
-        async with trio.open_nursery() as ports_nursery:
-            for index, port in enumerate(ports):
-                data, error = multiplex.channel(2 * index), multiplex.channel(2 * index + 1)
-                for channel in (data, error):
-                    await channel.send(port.to_bytes(2, "little"))
-                ports_nursery.start_soon(sessions.forward_one, netns, port, data, error)
-            nursery.start_soon(read)
-        nursery.cancel_scope.cancel()
-    with trio.move_on_after(1) as scope:  # there is one connection per port: when all are over, so is the socket
-        scope.shield = True
-        await web.finish()

@@ -1,12 +1,11 @@
-"""exec, attach and port-forward over channels (trio). `exit_status` is pure.
+"""exec and attach over channels (trio). `exit_status` is pure.
 
-Source: Kubernetes remotecommand v4/v5: the error channel ends with a Status in JSON; port-forward: a pair of streams per connection.
+Source: Kubernetes remotecommand v4/v5: the error channel ends with a Status in JSON.
 """
 
 import fcntl
 import json
 import os
-import socket
 import struct
 import termios
 from collections.abc import Mapping
@@ -14,9 +13,7 @@ from typing import Any
 
 import trio
 
-from mesh.sandbox import linux
-from mesh.sandbox.netns import in_thread
-from mesh.sandbox.node.channels import Channel, SpdyStream
+from mesh.sandbox.node.channels import Channel
 from mesh.sandbox.node.runtimeclient import RuntimeClient, RuntimeFailure
 
 Json = dict[str, Any]
@@ -85,25 +82,6 @@ async def attach(runtime: RuntimeClient, container: str, channels: Mapping[str, 
         nursery.cancel_scope.cancel()
     end = await runtime.wait(container)
     await channels["error"].send(exit_status(end.code))
-
-
-async def forward_one(netns: str, port: int, data: Channel, error: Channel) -> None:
-    """Relay one connection to 127.0.0.1:`port` inside a pod's network namespace ("" = the node's)."""
-    try:
-        stream = await trio.to_thread.run_sync(_connect, netns, port)
-    except OSError as exc:
-        await error.send(f"an error occurred forwarding to port {port} inside the pod: dial 127.0.0.1:{port}: {exc.strerror}".encode())
-        await error.close()
-        if isinstance(data, SpdyStream):
-            await data.reset()
-        return
-    async with trio.SocketStream(trio.socket.from_stdlib_socket(stream)) as pod, trio.open_nursery() as nursery:
-        nursery.start_soon(_copy_up, data, pod)
-        await _copy_down(pod, data)
-        # The pod has said all: what the client may still send is read by nobody.
-        nursery.cancel_scope.cancel()
-    await data.close()
-    await error.close()
 
 
 async def _execute_pipes(runtime: RuntimeClient, container: str, argv: list[str], channels: Mapping[str, Channel]) -> None:
@@ -201,32 +179,3 @@ async def _resize(channel: Channel, fd: int) -> None:
                 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", int(size["Height"]), int(size["Width"]), 0, 0))
     finally:
         os.close(fd)
-
-
-def _connect(netns: str, port: int) -> socket.socket:
-    """In a worker thread of its own namespace: sockets belong to the namespace they are made in."""
-    def dial() -> socket.socket:
-        if netns:
-            linux.enter(netns, linux.CLONE_NEWNET)
-        sock = socket.create_connection(("127.0.0.1", port), timeout=10)
-        sock.setblocking(False)
-        return sock
-
-    return in_thread(dial)
-
-
-async def _copy_up(data: Channel, pod: trio.SocketStream) -> None:
-    try:
-        while chunk := await data.receive():
-            await pod.send_all(chunk)
-        await pod.send_eof()
-    except trio.BrokenResourceError:
-        pass  # the pod has closed; the other direction sees it
-
-
-async def _copy_down(pod: trio.SocketStream, data: Channel) -> None:
-    try:
-        while chunk := await pod.receive_some(_CHUNK_BYTES):
-            await data.send(bytes(chunk))
-    except trio.BrokenResourceError:
-        pass  # reset by the pod: the end for the client too
