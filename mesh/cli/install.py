@@ -99,5 +99,5 @@ def is_available(deployment: Document | None) -> bool:
 
 
 def _is_established(crd: Document | None) -> bool:
-    conditions = (crd or {}).get("status", {}).get("conditions", [])
+    conditions = (crd or {}).get("status", {}).get("conditions") or []  # null at first
     return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)

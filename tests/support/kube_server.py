@@ -71,28 +71,31 @@ class RealKube:
         self.processes[name].wait()
 
     def start(self, name: str) -> None:
-        """(Re)start one daemon with the command it had; the API server is waited for until /readyz says ok."""
+        """(Re)start one daemon with the command it had; the API server is waited for until it is ready, the controller-manager until it leads."""
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(self.commands[name], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         if name == "apiserver":
-            self._await_ready()
+            self._await(name, "/readyz")
+        elif name == "controller-manager":
+            self._await(name, "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager")
 
-    def _await_ready(self) -> None:
+    def _await(self, name: str, path: str) -> None:
+        """Until the API server answers 200 to a GET of `path`, which says that `name` is there."""
         keys = pki.Pki(self.directory / "pki")
         deadline = time.monotonic() + START_SECONDS
         context = ssl.create_default_context(cafile=str(keys.ca))
         context.load_cert_chain(keys.cert("admin"), keys.key("admin"))
         with httpx.Client(verify=context, timeout=2) as client:
             while True:
-                if self.processes["apiserver"].poll() is not None:
-                    raise RuntimeError(f"kube-apiserver ended: {_tail(self.directory / 'apiserver.log')}")
+                if self.processes[name].poll() is not None:
+                    raise RuntimeError(f"{name} ended: {_tail(self.directory / f'{name}.log')}")
                 try:
-                    if client.get(f"https://127.0.0.1:{self.port}/readyz").status_code == 200:
+                    if client.get(f"https://127.0.0.1:{self.port}{path}").status_code == 200:
                         return
                 except httpx.TransportError:
                     pass  # not listening yet
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"kube-apiserver not ready after {START_SECONDS} s: {_tail(self.directory / 'apiserver.log')}")
+                    raise RuntimeError(f"{name} not ready after {START_SECONDS} s: {_tail(self.directory / f'{name}.log')}")
                 time.sleep(0.1)
 
 
@@ -176,7 +179,8 @@ def _apiserver(found: Binaries, directory: Path, keys: pki.Pki, port: int, etcd:
 def _controller_manager(found: Binaries, directory: Path, keys: pki.Pki, controllers: tuple[str, ...]) -> list[str]:
     config = directory / "kubeconfig"
     return [
-        found.controller_manager, f"--kubeconfig={config}", f"--controllers={','.join(controllers)}", "--use-service-account-credentials=false", "--leader-elect=false",
+        found.controller_manager, f"--kubeconfig={config}", f"--controllers={','.join(controllers)}", "--use-service-account-credentials=false",
+        "--leader-elect=true", "--leader-elect-lease-duration=15s",  # its Lease is how others know that it is there
         f"--service-account-private-key-file={keys.service_account_key}", f"--root-ca-file={keys.ca}", "--secure-port=0",
     ]  # fmt: skip
 
