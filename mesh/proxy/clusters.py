@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import trio
@@ -20,20 +20,22 @@ from mesh.model.failure import Failure
 from mesh.model.secret import UpstreamTls
 from mesh.proxy.balance import Balancer, Host, make_balancer
 from mesh.proxy.breaker import Breaker
-from mesh.proxy.connect import ConnectTimeout, DialOptions, dial, finish_connect, start_connect
+from mesh.proxy.connect import ConnectTimeout, DialOptions, Secure, dial, finish_connect, start_connect
 from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.failures import (
     CONNECT_FAILED,
     CONNECT_TIMEOUT,
     HTTP2_UNSUPPORTED,
     OVERFLOW,
-    TLS_UNSUPPORTED,
+    TLS_NOT_READY,
     DownstreamGone,
     UpstreamFailed,
 )
 from mesh.proxy.outlier import OutlierDetector
 from mesh.proxy.poller import HANGUP, Channel, Parker, Poller
 from mesh.proxy.pool import Pool, PoolSettings, Waiter
+from mesh.proxy.tls import TlsError
+from mesh.proxy.tls_context import TlsContext, TlsSettings
 from mesh.proxy.upstream_h1 import UpstreamConnection
 
 # Destinations that an ORIGINAL_DST cluster remembers before it looks which of them are still in use.
@@ -46,6 +48,7 @@ class ClusterRuntime:
 
     Attributes: model: the newest CDS resource. is_used: a request picked a host since the flag was last cleared
         (DNS is resolved again only for clusters in use); used is set then. changed: set when there is a new model.
+        contexts: of the present snapshot, for new connections.
     """
 
     __slots__ = (
@@ -60,6 +63,7 @@ class ClusterRuntime:
         "balancer",
         "breaker",
         "changed",
+        "contexts",
         "is_used",
         "model",
         "outlier",
@@ -80,6 +84,7 @@ class ClusterRuntime:
         self.is_used = False
         self.used = trio.Event()
         self.changed = trio.Event()
+        self.contexts: Mapping[TlsSettings, TlsContext] = {}
         self._take_model(model)
         if assignment is not None:
             # The first assignment is warm; the empty one above must not count as the previous.
@@ -184,7 +189,6 @@ class ClusterRuntime:
 
     async def connect(self, parker: Parker, host: Host) -> Channel:
         """A connection of one's own, for opaque bytes; `disconnected` when it is closed. Raises: UpstreamFailed."""
-        self._check_supported(host, is_http=False)
         if not self.breaker.try_connection():
             raise UpstreamFailed(OVERFLOW)
         try:
@@ -195,7 +199,7 @@ class ClusterRuntime:
 
     def begin_connect(self, parker: Parker, host: Host) -> Channel | None:
         """Like `connect`, without waiting for the handshake; None when it cannot even begin."""
-        if self.unsupported is not None or self._tls_of(host) is not None or not self.breaker.try_connection():
+        if self._tls_of(host) is not None or not self.breaker.try_connection():
             return None
         try:
             return start_connect(self._poller, parker, self._address(host), self._options)
@@ -263,7 +267,8 @@ class ClusterRuntime:
             self._sweep.arm(self.outlier.next_sweep_at)
 
     async def _wait_or_connect(self, parker: Parker, pool: Pool, down: Channel | None) -> UpstreamConnection:
-        self._check_supported(pool.host, is_http=True)
+        if self.unsupported is not None:
+            raise UpstreamFailed(self.unsupported)
         # Envoy: a host without any connection may always have one, else its requests would wait for nothing.
         if not self.breaker.try_connection():
             if pool.open:
@@ -304,20 +309,29 @@ class ClusterRuntime:
         return waiter.connection
 
     async def _dial(self, parker: Parker, host: Host) -> Channel:
+        secure = self._secure(host)
         try:
-            return await dial(self._poller, parker, self._address(host), self._options)
+            return await dial(self._poller, parker, self._address(host), self._options, secure)
         except ConnectTimeout as exc:
             host.connect_failures += 1
             raise UpstreamFailed(CONNECT_TIMEOUT, str(exc.strerror)) from exc
+        except TlsError as exc:
+            host.connect_failures += 1
+            raise UpstreamFailed(CONNECT_FAILED, str(exc.strerror)) from exc
         except OSError as exc:
             host.connect_failures += 1
             raise UpstreamFailed(CONNECT_FAILED, os.strerror(exc.errno or 0)) from exc
 
-    def _check_supported(self, host: Host, is_http: bool) -> None:
-        if is_http and self.unsupported is not None:
-            raise UpstreamFailed(self.unsupported)
-        if self._tls_of(host) is not None:
-            raise UpstreamFailed(TLS_UNSUPPORTED)
+    def _secure(self, host: Host) -> Secure | None:
+        # How to encrypt connections to the host; None: not at all.
+        tls = self._tls_of(host)
+        if tls is None:
+            return None
+        context = self.contexts.get(tls)
+        if context is None:
+            # Its secret is bad or missing, and always was: better no connection than one without it.
+            raise UpstreamFailed(TLS_NOT_READY, "TLS_error:|SECRET_NOT_READY:TLS_error_end")
+        return Secure(context, tls.sni or (host.endpoint.host_name if tls.auto_sni else ""))
 
     def _tls_of(self, host: Host) -> UpstreamTls | None:
         for match in self.model.tls_matches:

@@ -13,6 +13,8 @@ import trio
 from mesh.model.addr import Address
 from mesh.model.cluster import Cluster, TcpKeepalive
 from mesh.proxy.poller import WRITE, Channel, Parker, Poller
+from mesh.proxy.tls import TlsChannel, TlsError
+from mesh.proxy.tls_context import TlsContext
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 
@@ -28,6 +30,14 @@ class DialOptions:
     @classmethod
     def of(cls, cluster: Cluster) -> DialOptions:
         return cls(cluster.connect_timeout_seconds, cluster.bind_host, cluster.tcp_keepalive)
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """How connections are encrypted. server_name: sent as SNI, "" = none."""
+
+    context: TlsContext
+    server_name: str = ""
 
 
 class ConnectTimeout(OSError):
@@ -84,12 +94,33 @@ async def finish_connect(channel: Channel) -> None:
         raise
 
 
-async def dial(poller: Poller, parker: Parker, address: Address, options: DialOptions) -> Channel:
-    """A connected channel. Raises: ConnectTimeout; OSError: refused, unreachable, ..."""
+async def start_tls(channel: Channel, secure: Secure) -> TlsChannel:
+    """Shake hands over a connected channel, which is used up. Closes: it, on any exception. Raises: TlsError; OSError."""
+    encrypted: TlsChannel | None = None
+    try:
+        encrypted = TlsChannel(channel, secure.context.ssl, server_side=False, server_name=secure.server_name)
+        await encrypted.handshake()
+        secure.context.verify_peer(encrypted)
+        return encrypted
+    except ValueError as exc:
+        channel.close()
+        raise TlsError(f"BAD_SERVER_NAME:{secure.server_name}: {exc}") from exc
+    except BaseException:
+        (encrypted or channel).close()
+        raise
+
+
+async def dial(
+    poller: Poller, parker: Parker, address: Address, options: DialOptions, secure: Secure | None = None
+) -> Channel:
+    """A connected channel, encrypted if `secure` says how; the timeout is for both.
+
+    Raises: ConnectTimeout; TlsError; OSError: refused, unreachable, ...
+    """
     channel = start_connect(poller, parker, address, options)
     with trio.move_on_after(options.timeout_seconds):
         await finish_connect(channel)
-        return channel
+        return channel if secure is None else await start_tls(channel, secure)
     raise ConnectTimeout(errno.ETIMEDOUT, f"no answer from {address} within {options.timeout_seconds:g} s")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,16 @@ from mesh.proxy.observe.record import Connection
 from mesh.proxy.opaque import Dialled, begin_opaque, serve_opaque
 from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
 from mesh.proxy.snapshots import HttpTerminal, ListenerRuntime, TcpTerminal
+from mesh.proxy.tls import TlsChannel, TlsError
+from mesh.proxy.tls_context import alternative_names
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
 
 _log = logging.getLogger(__name__)
 _SERVED: tuple[None, bytes] = (None, b"")
+# Istio's transport_socket_connect_timeout.
+_HANDSHAKE_SECONDS = 15.0
 _PREFACE_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -46,7 +51,10 @@ async def serve_connection(
         try:
             # HTTP is served from here and not from within: an idle connection keeps every frame on the way to it.
             accepted = _Accepted(proxy, runtime, channel, parker, Address(remote[0], remote[1]), bound)
-            down, first = await accepted.serve()
+            try:
+                down, first = await accepted.serve()
+            finally:
+                channel = accepted.channel
             del accepted
             if down is not None:
                 await down.serve(first)
@@ -63,21 +71,23 @@ async def serve_connection(
 
 
 class _Accepted:
-    __slots__ = ("_bound", "_channel", "_parker", "_proxy", "_remote", "_runtime")
+    """channel: the client's side; TLS replaces it."""
+
+    __slots__ = ("_bound", "_parker", "_proxy", "_remote", "_runtime", "channel")
 
     def __init__(
         self, proxy: Proxy, runtime: ListenerRuntime, channel: Channel, parker: Parker, remote: Address, bound: Address
     ) -> None:
         self._proxy = proxy
         self._runtime = runtime
-        self._channel = channel
+        self.channel = channel
         self._parker = parker
         self._remote = _unmapped(remote)
         self._bound = bound
 
     async def serve(self) -> tuple[Downstream | None, bytes]:
         """Serve what is not HTTP/1 to its end. Returns: what is, and its first bytes."""
-        channel, proxy, runtime = self._channel, self._proxy, self._runtime
+        channel, proxy, runtime = self.channel, self._proxy, self._runtime
         set_nodelay(channel.socket)
         destination = self._destination()
         if destination is None:
@@ -124,7 +134,7 @@ class _Accepted:
             return begun.channel
 
         try:
-            detected, channel = await detect(self._parker, self._channel, dial, inspector)
+            detected, channel = await detect(self._parker, self.channel, dial, inspector)
         except BaseException:
             for begun in dialled:
                 begun.close()
@@ -144,20 +154,59 @@ class _Accepted:
         detected: Detected,
         dialled: Dialled | None,
     ) -> tuple[Downstream | None, bytes]:
-        proxy, channel, parker = self._proxy, self._channel, self._parker
+        proxy, parker = self._proxy, self._parker
         terminal = runtime.terminal(chain)
+        data = detected.data
+        if terminal.tls is not None:
+            if dialled is not None:
+                dialled.close()
+                dialled = None
+            if not await self._terminate_tls(runtime, terminal, connection, data):
+                return _SERVED
+            data = b""
+        channel = self.channel
         if isinstance(terminal, TcpTerminal):
-            await serve_opaque(proxy, terminal, channel, parker, connection, destination, detected.data, dialled)
+            await serve_opaque(proxy, terminal, channel, parker, connection, destination, data, dialled)
             return _SERVED
         if dialled is not None:
             dialled.close()
-        first = detected.data or await self._first_bytes(terminal)
+        first = data or await self._first_bytes(terminal)
         if first is None:
             return _SERVED
         if first.startswith(_PREFACE_START[:16]):
             await serve_http2_preface(proxy, terminal, channel, parker, connection, destination, first)
             return _SERVED
-        return Downstream(proxy, terminal, channel, parker, connection, destination), first
+        return Downstream(
+            proxy, terminal, channel, parker, connection, destination, is_tls=terminal.tls is not None
+        ), first
+
+    async def _terminate_tls(
+        self, runtime: ListenerRuntime, terminal: HttpTerminal | TcpTerminal, connection: Connection, first: bytes
+    ) -> bool:
+        # Shake hands. Returns: done; otherwise the connection cannot be served, and the reason is logged.
+        assert terminal.tls is not None
+        proxy, name = self._proxy, runtime.model.name
+        context = proxy.current.tls.get(terminal.tls)
+        if context is None:
+            proxy.tls_failures += 1
+            _log.warning("%s: no usable certificate for a connection from %s", name, self._remote)
+            return False
+        channel = TlsChannel(self.channel, context.ssl, server_side=True)
+        self.channel = channel
+        limit = proxy.deadlines.new(channel.end_recv)
+        limit.arm(proxy.deadlines.now() + _HANDSHAKE_SECONDS)
+        try:
+            await channel.handshake(first)
+            context.verify_peer(channel)
+        except OSError as exc:
+            proxy.tls_failures += 1
+            if isinstance(exc, TlsError):
+                _log.info("%s: %s from %s", name, exc.strerror, self._remote)
+            return False
+        finally:
+            limit.close()
+        _describe(connection, channel.tls)
+        return True
 
     async def _first_bytes(self, terminal: HttpTerminal) -> bytes | None:
         # Enough to tell HTTP/2 with prior knowledge from HTTP/1; None: the client left, or said nothing for too long.
@@ -167,7 +216,7 @@ class _Accepted:
         try:
             while True:
                 try:
-                    more = self._channel.try_recv(SMALL_READ)
+                    more = self.channel.try_recv(SMALL_READ)
                 except OSError:
                     return None
                 if more == b"":
@@ -179,16 +228,16 @@ class _Accepted:
                     continue
                 if idle is None and seconds:
                     # No cancel scope is needed for this one wait.
-                    idle = self._proxy.deadlines.new(self._channel.end_recv)
+                    idle = self._proxy.deadlines.new(self.channel.end_recv)
                     idle.arm(self._proxy.deadlines.now() + seconds)
-                await self._channel.wait(READ)
+                await self.channel.wait(READ)
         finally:
             if idle is not None:
                 idle.close()
 
     def _destination(self) -> Address | None:
         # Where the client wanted to go. None: to this very socket, which would make us dial ourselves for ever.
-        sock = self._channel.socket
+        sock = self.channel.socket
         model = self._runtime.model
         if not (model.use_original_dst or ListenerFilter.ORIGINAL_DST in model.filters):
             host, port = sock.getsockname()[:2]
@@ -206,6 +255,16 @@ class _Accepted:
             self._proxy.loops += 1
             return None
         return destination
+
+
+def _describe(connection: Connection, tls: ssl.SSLObject) -> None:
+    # What the handshake told about the client.
+    connection.tls_version = tls.version() or ""
+    certificate = tls.getpeercert()
+    if certificate:
+        connection.is_mutual_tls = True
+        connection.client_certificate = tls.getpeercert(binary_form=True) or b""
+        connection.peer_principal = next((value for kind, value in alternative_names(certificate) if kind == "URI"), "")
 
 
 def _verdict(detected: Detected) -> str:

@@ -59,7 +59,14 @@ HEADERS_TIMEOUT: Final = Failure(Flag.DOWNSTREAM_PROTOCOL_ERROR, Side.REMOTE, 40
 REQUEST_OVERALL_TIMEOUT: Final = Failure(Flag.DURATION_TIMEOUT, Side.REMOTE, 408, "request_overall_timeout")
 DOWNSTREAM_GONE: Final = Failure(Flag.DOWNSTREAM_TERMINATION, Side.REMOTE, 0, "downstream_remote_disconnect")
 HTTP2_UNSUPPORTED: Final = Failure(Flag.UPSTREAM_PROTOCOL_ERROR, Side.LOCAL, 503, "http2_upstream_not_supported", True)
-TLS_UNSUPPORTED: Final = Failure(Flag.UPSTREAM_CONNECT_FAILURE, Side.LOCAL, 503, "upstream_tls_not_available", True)
+TLS_NOT_READY: Final = Failure(
+    Flag.UPSTREAM_CONNECT_FAILURE,
+    Side.LOCAL,
+    503,
+    "upstream_reset_before_response_started{local_connection_failure}",
+    True,
+)
+"""The cluster's certificate or roots have not come, or cannot be used."""
 
 
 def reply_for(failure: Failure, reason: str = "", retried: bool = False) -> LocalReply:

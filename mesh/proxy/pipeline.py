@@ -40,6 +40,7 @@ class Proxy:
 
     Attributes: current: what requests are served by; replaced whole. version: how many snapshots were applied.
         The counters only grow: requests that were malformed, connections no chain wanted, connections to ourselves,
+        connections whose TLS handshake failed,
         and connections that ended in an exception (a bug of ours).
     """
 
@@ -53,6 +54,7 @@ class Proxy:
         self.protocol_errors = 0
         self.no_filter_chain = 0
         self.loops = 0
+        self.tls_failures = 0
         self.crashes = 0
         self.listeners = Listeners(self)
         self.mirrors = Mirrors(self)
@@ -103,6 +105,7 @@ class Proxy:
             ("protocol_errors", "Requests that were malformed.", self.protocol_errors),
             ("no_filter_chain", "Connections that no filter chain wanted.", self.no_filter_chain),
             ("loops", "Connections to the capture ports themselves.", self.loops),
+            ("tls_failures", "Downstream connections whose TLS handshake failed.", self.tls_failures),
             ("crashes", "Connections that ended in an exception.", self.crashes),
             ("mirrors_sent", "Copies of requests that were answered.", mirrors.sent),
             ("mirrors_skipped", "Copies not made: too large, or too many under way.", mirrors.skipped),

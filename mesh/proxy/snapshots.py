@@ -7,15 +7,15 @@ that a push costs what it changes. A request reads `Proxy.current` once; a conne
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from mesh.codec.h1 import Limits
 from mesh.model.cluster import Cluster, Discovery
 from mesh.model.endpoint import LoadAssignment
 from mesh.model.listener import Direction, FilterChain, HttpManager, Listener, TcpProxy
 from mesh.model.route import RouteConfig
-from mesh.model.secret import Secret
+from mesh.model.secret import DownstreamTls, Secret
 from mesh.model.snapshot import EMPTY_SNAPSHOT, Snapshot
 from mesh.proxy.chains import ChainTable, ListenerTable
 from mesh.proxy.clusters import ClusterRuntime
@@ -24,12 +24,18 @@ from mesh.proxy.observe.http import HttpObserver
 from mesh.proxy.observe.tcp import TcpObserver
 from mesh.proxy.observe.telemetry import Telemetry
 from mesh.proxy.route import RouteTable
+from mesh.proxy.tls_context import VERSIONS, TlsContext, TlsSettings, compile_contexts
 
 _log = logging.getLogger(__name__)
+# What an HTTP chain can serve once it has been negotiated.
+_HTTP_ALPN = frozenset(("http/1.1", "http/1.0"))
 
 
 class HttpTerminal:
-    """An HTTP chain, ready to serve. server: value of the `server` header of our own answers."""
+    """An HTTP chain, ready to serve. server: value of the `server` header of our own answers.
+
+    tls: the chain's, with the protocols that we can serve.
+    """
 
     __slots__ = (
         "_inline",
@@ -41,6 +47,7 @@ class HttpTerminal:
         "observer",
         "origin",
         "server",
+        "tls",
     )
 
     def __init__(self, chain: FilterChain, manager: HttpManager, direction: Direction, observer: HttpObserver) -> None:
@@ -51,6 +58,7 @@ class HttpTerminal:
         self.is_outbound = direction is Direction.OUTBOUND
         self.limits = Limits(manager.max_request_headers_kb * 1024, manager.max_headers)
         self.server = manager.server_name.encode()
+        self.tls = _servable(chain.tls) if chain.tls is not None else None
         self._route_name = manager.route_config_name
         self._inline = RouteTable(manager.route_config) if manager.route_config is not None else None
 
@@ -67,12 +75,13 @@ class HttpTerminal:
 class TcpTerminal:
     """An opaque chain, ready to serve."""
 
-    __slots__ = ("is_inbound", "is_outbound", "observer", "origin", "proxy")
+    __slots__ = ("is_inbound", "is_outbound", "observer", "origin", "proxy", "tls")
 
     def __init__(self, chain: FilterChain, proxy: TcpProxy, direction: Direction, observer: TcpObserver) -> None:
         self.proxy = proxy
         self.observer = observer
         self.origin = chain.origin
+        self.tls = chain.tls
         self.is_inbound = direction is Direction.INBOUND
         self.is_outbound = direction is Direction.OUTBOUND
 
@@ -94,6 +103,10 @@ class ListenerRuntime:
     def terminal(self, chain: FilterChain) -> Terminal:
         return self._terminals[id(chain)]
 
+    def tls_settings(self) -> Iterator[DownstreamTls]:
+        """Of the chains that terminate TLS."""
+        return (terminal.tls for terminal in self._terminals.values() if terminal.tls is not None)
+
     @property
     def problems(self) -> tuple[str, ...]:
         """Of the routes inside its chains."""
@@ -107,7 +120,10 @@ class ListenerRuntime:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Everything of one moment. problems: resource name -> why its newest version is not in use."""
+    """Everything of one moment. problems: resource name -> why its newest version is not in use.
+
+    tls: settings -> what new connections shake hands with; missing while there is no usable secret.
+    """
 
     source: Snapshot = EMPTY_SNAPSHOT
     clusters: Mapping[str, ClusterRuntime] = field(default_factory=dict)
@@ -115,6 +131,7 @@ class Compiled:
     listeners: Mapping[str, ListenerRuntime] = field(default_factory=dict)
     virtual: ListenerTable[ListenerRuntime] = field(default_factory=lambda: ListenerTable(()))
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    tls: Mapping[TlsSettings, TlsContext] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -147,7 +164,25 @@ def compile_snapshot(
         virtual = ListenerTable(
             [(runtime.model, runtime) for runtime in listeners.values() if not runtime.model.bind_to_port]
         )
-    return Compiled(snapshot, clusters, routes, listeners, virtual, snapshot.secrets, problems)
+    contexts = compile_contexts(_tls_settings(snapshot, listeners), snapshot.secrets, previous.tls, problems)
+    for cluster in clusters.values():
+        cluster.contexts = contexts
+    return Compiled(snapshot, clusters, routes, listeners, virtual, snapshot.secrets, contexts, problems)
+
+
+def _tls_settings(
+    snapshot: Snapshot, listeners: Mapping[str, ListenerRuntime]
+) -> Iterator[tuple[str, TlsSettings]]:
+    for name, listener in listeners.items():
+        yield from ((name, settings) for settings in listener.tls_settings())
+    for name, cluster in snapshot.clusters.items():
+        for tls in (cluster.tls, *(match.tls for match in cluster.tls_matches)):
+            if tls is not None:
+                yield name, tls
+
+
+def _servable(tls: DownstreamTls) -> DownstreamTls:
+    return replace(tls, alpn=tuple(name for name in tls.alpn if name in _HTTP_ALPN))
 
 
 def _clusters(snapshot: Snapshot, previous: Compiled, make_cluster: MakeCluster) -> dict[str, ClusterRuntime]:
@@ -203,9 +238,9 @@ def _listener(
 
 
 def _terminal(chain: FilterChain, direction: Direction, telemetry: Telemetry) -> Terminal:
-    if chain.tls is not None:
+    if chain.tls is not None and chain.tls.min_version not in VERSIONS:
         raise CompileError(
-            f"filter chain {chain.name or '(unnamed)'}: TLS termination is not available in this version"
+            f"filter chain {chain.name or '(unnamed)'}: TLS {chain.tls.min_version} is not offered any more (RFC 8996)"
         )
     if isinstance(chain.filter, HttpManager):
         return HttpTerminal(chain, chain.filter, direction, telemetry.http(chain.filter, direction))

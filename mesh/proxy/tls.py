@@ -186,6 +186,8 @@ class TlsChannel(Channel):
             except ssl.SSLWantReadError:
                 self._has_more = False
                 break
+            except ssl.SSLZeroReturnError:
+                data = b""  # how close_notify shows once we have sent ours
             except ssl.SSLError as exc:
                 self._flush_alert()
                 if parts:

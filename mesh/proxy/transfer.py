@@ -7,7 +7,6 @@ Bytes travel with the framing they came with, unless the receiver cannot read it
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 
 import trio
@@ -278,7 +277,7 @@ async def receive_head(
         except ProtocolError as exc:
             raise UpstreamFailed(PROTOCOL_ERROR, exc.message) from exc
         except OSError as exc:
-            raise UpstreamFailed(TERMINATED, os.strerror(exc.errno or 0)) from exc
+            raise UpstreamFailed(TERMINATED, exc.strerror or "") from exc
         wants = Wants.DONE if upload.is_done else upload.step(channel)
         if wants is Wants.MORE:
             await trio.lowlevel.checkpoint()

@@ -26,6 +26,7 @@ class Connection:
 
     remote: who the proxy believes it is talking to; direct_remote: the TCP peer (they differ behind the
     PROXY protocol). local: the address that was dialled. peer_principal: the peer's SPIFFE id, "" without mTLS.
+    client_certificate: DER, b"" when the client showed none.
     """
 
     remote: str = ""
@@ -36,6 +37,7 @@ class Connection:
     peer_principal: str = ""
     local_principal: str = ""
     is_mutual_tls: bool = False
+    client_certificate: bytes = b""
 
 
 class Record:

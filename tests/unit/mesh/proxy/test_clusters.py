@@ -8,7 +8,7 @@ from mesh.model.endpoint import Endpoint, LoadAssignment, LocalityEndpoints
 from mesh.model.secret import UpstreamTls
 from mesh.proxy.clusters import ClusterRuntime
 from mesh.proxy.deadlines import Deadlines
-from mesh.proxy.failures import HTTP2_UNSUPPORTED, TLS_UNSUPPORTED, UpstreamFailed
+from mesh.proxy.failures import HTTP2_UNSUPPORTED, TLS_NOT_READY, UpstreamFailed
 from mesh.proxy.poller import Parker, Poller
 
 EDS = Cluster("a", Discovery.EDS)
@@ -67,8 +67,8 @@ def test_ejection_and_return_are_told_to_the_balancer() -> None:
     ("model", "failure"),
     [
         (replace(EDS, protocol=Protocol.HTTP2), HTTP2_UNSUPPORTED),
-        (replace(EDS, tls=UpstreamTls(system_roots=True)), TLS_UNSUPPORTED),
-        (replace(EDS, tls_matches=(TlsMatch("all", "", UpstreamTls()),)), TLS_UNSUPPORTED),
+        (replace(EDS, tls=UpstreamTls(system_roots=True)), TLS_NOT_READY),
+        (replace(EDS, tls_matches=(TlsMatch("all", "", UpstreamTls()),)), TLS_NOT_READY),
     ],
 )
 async def test_what_cannot_be_spoken_is_refused_and_never_sent_in_plaintext(model: Cluster, failure: object) -> None:

@@ -108,7 +108,15 @@ def test_terminals_follow_their_chain(compiled) -> None:
     assert isinstance(made.listeners["t"].terminal(tcp), TcpTerminal)
 
 
-def test_a_chain_that_terminates_tls_is_a_problem_and_not_plaintext(compiled, caplog) -> None:
-    chain = FilterChain(HttpManager("h", route_config_name="r"), tls=DownstreamTls(("cert",)))
+def test_a_chain_whose_secret_is_missing_is_a_problem_and_never_plaintext(compiled) -> None:
+    chain = FilterChain(HttpManager("h", route_config_name="r"), tls=DownstreamTls(("cert",), alpn=("h2", "http/1.1")))
     made = compiled(replace(SNAPSHOT, listeners={"l": listener("l", chain)}))
-    assert "l" not in made.listeners and "TLS" in made.problems["l"]
+    terminal = made.listeners["l"].terminal(chain)
+    assert terminal.tls == DownstreamTls(("cert",), alpn=("http/1.1",)) and made.tls == {}
+    assert made.problems == {"cert": "secret cert: is not there"}
+
+
+def test_old_versions_of_tls_are_not_offered(compiled, caplog) -> None:
+    chain = FilterChain(HttpManager("h", route_config_name="r"), tls=DownstreamTls(("cert",), min_version="1.1"))
+    made = compiled(replace(SNAPSHOT, listeners={"l": listener("l", chain)}))
+    assert "l" not in made.listeners and "TLS 1.1 is not offered" in made.problems["l"]

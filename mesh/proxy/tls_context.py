@@ -1,0 +1,288 @@
+"""TLS contexts: settings and secrets made into what OpenSSL shakes hands with, and the check of who answered.
+
+A context is made anew when one of its secrets changes and serves the handshakes from then on; connections keep the
+one they began with. Secrets that make no context leave the last one that worked in force.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from mesh.model.match import StringKind, StringMatch
+from mesh.model.secret import DownstreamTls, Secret, TlsCertificate, UpstreamTls
+from mesh.proxy.match import CompileError, string_test
+from mesh.proxy.tls import TlsChannel, TlsError, reason_of
+
+VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+"""Lowest versions that a server can be asked for."""
+
+PeerCertificate = Mapping[str, object]
+"""As `ssl.SSLObject.getpeercert` returns it."""
+NameTest = Callable[[str, bytes], bool]
+"""(kind of the alternative name as Python calls it, its value)."""
+
+
+class SecretError(CompileError):
+    """secret: which one cannot be used."""
+
+    def __init__(self, secret: str, why: str) -> None:
+        super().__init__(f"secret {secret}: {why}")
+        self.secret = secret
+
+
+@dataclass(frozen=True, slots=True)
+class TlsContext:
+    """sources: the secrets it was made of. names: one of them must hold for the peer's certificate; () = any peer."""
+
+    ssl: ssl.SSLContext
+    sources: tuple[Secret, ...] = ()
+    names: tuple[NameTest, ...] = ()
+
+    def verify_peer(self, channel: TlsChannel) -> None:
+        """Raises: TlsError: the certificate is valid, but for somebody else."""
+        certificate = channel.tls.getpeercert()
+        if not self.names or not certificate:
+            return  # without one the handshake has failed already, unless none is needed
+        names = alternative_names(certificate)
+        if not any(test(kind, value.encode()) for test in self.names for kind, value in names):
+            told = ", ".join(value for _, value in names) or "none"
+            raise TlsError(f"CERTIFICATE_VERIFY_FAILED:verify SAN list: the certificate's names are {told}")
+
+
+TlsSettings = DownstreamTls | UpstreamTls
+
+
+def compile_contexts(
+    wanted: Iterable[tuple[str, TlsSettings]],
+    secrets: Mapping[str, Secret],
+    previous: Mapping[TlsSettings, TlsContext],
+    problems: dict[str, str],
+) -> dict[TlsSettings, TlsContext]:
+    """Contexts for all settings, each with the name of the listener or cluster that has them.
+
+    A bad or missing secret, or else the resource, is named in `problems`, and the previous context stays.
+    """
+    contexts: dict[TlsSettings, TlsContext] = {}
+    for resource, settings in wanted:
+        if settings in contexts:
+            continue
+        before = previous.get(settings)
+        try:
+            sources = tuple(_secret(name, secrets) for name in secret_names(settings))
+            if before is not None and before.sources == sources:
+                contexts[settings] = before
+            else:
+                contexts[settings] = _make(settings, sources)
+        except CompileError as exc:
+            problems[exc.secret if isinstance(exc, SecretError) else resource] = str(exc)
+            if before is not None:
+                contexts[settings] = before
+    return contexts
+
+
+def secret_names(settings: TlsSettings) -> tuple[str, ...]:
+    """Certificates first, then the trust, without empty names."""
+    if isinstance(settings, UpstreamTls):
+        names: tuple[str, ...] = (settings.certificate_name, settings.trust_name)
+    else:
+        names = (*settings.certificate_names, settings.trust_name)
+    return tuple(filter(None, names))
+
+
+def alternative_names(certificate: PeerCertificate) -> tuple[tuple[str, str], ...]:
+    """(kind, value): kinds are DNS, URI, IP Address, email."""
+    names = certificate.get("subjectAltName", ())
+    assert isinstance(names, tuple)
+    return tuple((str(kind), str(value)) for kind, value in names)
+
+
+def _make(settings: TlsSettings, sources: tuple[Secret, ...]) -> TlsContext:
+    if isinstance(settings, UpstreamTls):
+        return _client(settings, sources)
+    return _server(settings, sources)
+
+
+def _client(settings: UpstreamTls, sources: tuple[Secret, ...]) -> TlsContext:
+    trust = next((secret for secret in sources if secret.name == settings.trust_name), None)
+    certificate = next((secret for secret in sources if secret.name == settings.certificate_name), None)
+    if sources:
+        context = _client_context(settings.system_roots, settings.insecure, settings.alpn, certificate, trust)
+    else:
+        context = _shared_client_context(settings.system_roots, settings.insecure, settings.alpn)
+    names = settings.subject_alt_names
+    if trust is not None and trust.trust is not None:
+        names += trust.trust.subject_alt_names
+    return TlsContext(context, sources, () if settings.insecure else _name_tests(names))
+
+
+@lru_cache(maxsize=8)
+def _shared_client_context(system_roots: bool, insecure: bool, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    # One for all clusters without secrets of their own: the system's roots are a megabyte and 20 ms.
+    return _client_context(system_roots, insecure, alpn)
+
+
+def _client_context(
+    system_roots: bool,
+    insecure: bool,
+    alpn: tuple[str, ...],
+    certificate: Secret | None = None,
+    trust: Secret | None = None,
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # Envoy's way: names are checked where names are configured
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if insecure:
+        context.verify_mode = ssl.CERT_NONE
+    elif system_roots:
+        context.load_default_certs()
+    if trust is not None:
+        _trust(context, trust)
+    if certificate is not None:
+        _load(context, certificate)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def _server(settings: DownstreamTls, sources: tuple[Secret, ...]) -> TlsContext:
+    certificates = [secret for secret in sources if secret.name in settings.certificate_names]
+    trust = next((secret for secret in sources if secret.name == settings.trust_name), None)
+    context = _server_context(settings, trust, certificates)
+    if len(certificates) > 1:
+        context.sni_callback = _chooser(
+            [(_server_context(settings, trust, [secret]), _dns_names(secret)) for secret in certificates]
+        )
+    names = trust.trust.subject_alt_names if trust is not None and trust.trust is not None else ()
+    return TlsContext(context, sources, _name_tests(names))
+
+
+def _server_context(settings: DownstreamTls, trust: Secret | None, certificates: list[Secret]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = VERSIONS[settings.min_version]
+    # A ticket costs a quarter of a handshake, and connections live long.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    # OpenSSL keeps one certificate per type of key; the first of each type is the one for unknown names.
+    for secret in reversed(certificates):
+        _load(context, secret)
+    if trust is not None:
+        _trust(context, trust)
+        context.verify_mode = ssl.CERT_REQUIRED if settings.require_client_certificate else ssl.CERT_OPTIONAL
+    if settings.alpn:
+        context.set_alpn_protocols(list(settings.alpn))
+    return context
+
+
+def _chooser(
+    contexts: list[tuple[ssl.SSLContext, frozenset[str]]],
+) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]:
+    # The certificate for a server name: the first with the very name, then the first with a wildcard for it.
+    def choose(connection: ssl.SSLObject, name: str | None, _default: ssl.SSLContext) -> None:
+        if not name:
+            return
+        for wanted in (name.lower(), "*." + name.lower().partition(".")[2]):
+            for context, names in contexts:
+                if wanted in names:
+                    connection.context = context
+                    return
+
+    return choose
+
+
+def _load(context: ssl.SSLContext, secret: Secret) -> None:
+    if secret.certificate is None:
+        raise SecretError(secret.name, "is not a certificate")
+    certificate = secret.certificate
+    # OpenSSL's Python binding reads files only. This one has no name, and never touches a disk.
+    descriptor = os.memfd_create("certificate")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(certificate.chain_pem + b"\n" + certificate.key_pem)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_no_password)
+    except ssl.SSLError as exc:
+        raise SecretError(secret.name, _blame(certificate, exc)) from exc
+    except (ValueError, OSError) as exc:
+        raise SecretError(secret.name, f"cannot be loaded: {exc}") from exc
+    finally:
+        os.close(descriptor)
+
+
+def _no_password() -> str:
+    raise ValueError("the private key is encrypted")
+
+
+def _blame(certificate: TlsCertificate, error: ssl.SSLError) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the private key does not belong to the certificate"
+    if b"-----BEGIN CERTIFICATE-----" not in certificate.chain_pem:
+        return "there is no certificate (PEM) in its chain"
+    if b"PRIVATE KEY-----" not in certificate.key_pem:
+        return "there is no private key (PEM)"
+    return f"cannot be loaded: {reason_of(error)}"
+
+
+def _trust(context: ssl.SSLContext, secret: Secret) -> None:
+    if secret.trust is None:
+        raise SecretError(secret.name, "holds no roots to trust")
+    try:
+        context.load_verify_locations(cadata=secret.trust.roots_pem.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError) as exc:
+        raise SecretError(secret.name, f"its roots cannot be loaded: {exc}") from exc
+
+
+def _dns_names(secret: Secret) -> frozenset[str]:
+    # Imported where several certificates make it needed: the library is large.
+    from cryptography import x509
+
+    assert secret.certificate is not None
+    try:
+        leaf = x509.load_pem_x509_certificate(secret.certificate.chain_pem)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    except ValueError as exc:
+        raise SecretError(secret.name, f"its certificate cannot be read: {exc}") from exc
+    return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
+
+
+def _secret(name: str, secrets: Mapping[str, Secret]) -> Secret:
+    found = secrets.get(name)
+    if found is None:
+        raise SecretError(name, "is not there")
+    return found
+
+
+def _name_tests(names: Iterable[StringMatch]) -> tuple[NameTest, ...]:
+    return tuple(_name_test(name) for name in names)
+
+
+def _name_test(match: StringMatch) -> NameTest:
+    test = string_test(match, "subject_alt_names")
+    if match.kind is not StringKind.EXACT:
+        return lambda _kind, value: test(value)
+    wanted = match.value.lower()
+    _, _, domain = wanted.partition(".")
+    wildcard = f"*.{domain}".encode() if "." in domain else None
+
+    def exact(kind: str, value: bytes) -> bool:
+        if kind == "DNS":
+            # RFC 6125 6.4.3: a certificate's wildcard stands for one label, the leftmost.
+            return value.lower() in (wanted.encode(), wildcard)
+        if kind == "IP Address":
+            return _is_same_ip(wanted, value.decode())
+        return test(value)
+
+    return exact
+
+
+def _is_same_ip(one: str, other: str) -> bool:
+    try:
+        return ip_address(one) == ip_address(other.strip())
+    except ValueError:
+        return False
