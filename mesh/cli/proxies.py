@@ -97,6 +97,7 @@ def forward(kube: Kube, namespace: str, pod: str, port: int) -> Iterator[int]:
     """
     core = client.CoreV1Api(kube.api)
     listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[socket.socket] = []
 
     def serve() -> None:
         while True:
@@ -104,6 +105,7 @@ def forward(kube: Kube, namespace: str, pod: str, port: int) -> Iterator[int]:
                 local, _ = listener.accept()
             except OSError:
                 return
+            accepted.append(local)
             try:
                 stream = portforward(core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
                 remote = stream.socket(port)
@@ -122,6 +124,8 @@ def forward(kube: Kube, namespace: str, pod: str, port: int) -> Iterator[int]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+        for local in accepted:  # a client that keeps its connection for later does not keep ours
+            _end(local, socket.SHUT_RDWR)
 
 
 def _relay(local: socket.socket, remote: socket.socket) -> None:
@@ -141,11 +145,15 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     except OSError:
         pass  # either side may go first; the peer's read below reports it where it matters
     finally:
-        for end, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
-            try:
-                end.shutdown(how)
-            except OSError:
-                pass
+        _end(sink, socket.SHUT_WR)
+        _end(source, socket.SHUT_RD)
+
+
+def _end(end: socket.socket, how: int) -> None:
+    try:
+        end.shutdown(how)
+    except OSError:
+        pass  # it has ended already
 
 
 def _has_proxy(pod: dict[str, Any]) -> bool:
