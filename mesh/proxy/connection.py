@@ -28,6 +28,7 @@ from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
 from mesh.proxy.snapshots import HttpTerminal, ListenerRuntime, TcpTerminal
 from mesh.proxy.tls import TlsChannel, TlsError
 from mesh.proxy.tls_context import alternative_names
+from mesh.proxy.xfcc import client_certificate
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
@@ -263,7 +264,7 @@ def _describe(connection: Connection, tls: ssl.SSLObject) -> None:
     certificate = tls.getpeercert()
     if certificate:
         connection.is_mutual_tls = True
-        connection.client_certificate = tls.getpeercert(binary_form=True) or b""
+        connection.client_certificate = client_certificate(certificate, tls.getpeercert(binary_form=True) or b"")
         connection.peer_principal = next((value for kind, value in alternative_names(certificate) if kind == "URI"), "")
 
 

@@ -11,6 +11,7 @@ from mesh.proxy.observe.record import Record
 
 _FORWARDED_FOR = b"x-forwarded-for"
 _FORWARDED_PROTO = b"x-forwarded-proto"
+_CLIENT_CERTIFICATE = b"x-forwarded-client-cert"
 _PROTO_LINES = {scheme: b"x-forwarded-proto: %b\r\n" % scheme for scheme in (b"http", b"https")}
 INTERNAL = (
     b"x-envoy-attempt-count",
@@ -24,8 +25,8 @@ INTERNAL = (
     b"x-envoy-original-host",
 )
 """Envoy's headers about and between its own kind (peer metadata is the observer's business)."""
-_EDGE = (*INTERNAL, _FORWARDED_FOR, _FORWARDED_PROTO)
-_EDGE_WITH_PROTO = (*INTERNAL, _FORWARDED_FOR)
+_EDGE = (*INTERNAL, _FORWARDED_FOR, _FORWARDED_PROTO, _CLIENT_CERTIFICATE)
+_EDGE_WITH_PROTO = (*INTERNAL, _FORWARDED_FOR, _CLIENT_CERTIFICATE)
 
 
 def forwarded_lines(record: Record, manager: HttpManager) -> tuple[tuple[bytes, ...], bytes]:
@@ -38,6 +39,8 @@ def forwarded_lines(record: Record, manager: HttpManager) -> tuple[tuple[bytes, 
     client = record.connection.remote.rpartition(":")[0].strip("[]").encode()
     chain = head.get(_FORWARDED_FOR)
     line = b"x-forwarded-for: %b\r\n" % (client if chain is None else chain + b"," + client)
+    if record.connection.client_certificate:
+        line += b"x-forwarded-client-cert: %b\r\n" % record.connection.client_certificate
     if manager.xff_trusted_hops and head.get(_FORWARDED_PROTO) is not None:
         return _EDGE_WITH_PROTO, line
     return _EDGE, line + _PROTO_LINES[record.scheme]

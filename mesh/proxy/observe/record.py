@@ -26,7 +26,7 @@ class Connection:
 
     remote: who the proxy believes it is talking to; direct_remote: the TCP peer (they differ behind the
     PROXY protocol). local: the address that was dialled. peer_principal: the peer's SPIFFE id, "" without mTLS.
-    client_certificate: DER, b"" when the client showed none.
+    client_certificate: the client's certificate as x-forwarded-client-cert tells it, b"" when it showed none.
     """
 
     remote: str = ""
