@@ -29,7 +29,6 @@ def make_netns(name: str, sysctls: dict[str, str], others: dict[str, Path] | Non
     Closes: nothing; `remove_netns` (and `unmount_file` for the others) undoes it.
     Concurrency: any thread; the work is done in one of its own, whose namespaces end with it.
     """
-    files = {"net": NETNS_DIR / name, **(others or {})}
 
     def make() -> None:
         linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC)
@@ -38,12 +37,31 @@ def make_netns(name: str, sysctls: dict[str, str], others: dict[str, Path] | Non
         for key, value in sysctls.items():
             Path("/proc/thread-self/net").stat()  # /proc/sys/net follows the reader's namespace: be sure it is ours
             Path("/proc/sys/net", key).write_text(value)
-        for kind, path in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-            linux.mount(f"/proc/thread-self/ns/{kind}", str(path), flags=linux.MountFlag.BIND)
+        _keep({"net": NETNS_DIR / name, **(others or {})})
 
     in_thread(make)
+
+
+def make_spaces(files: dict[str, Path], hostname: str) -> None:
+    """Make and keep only `files` = {"uts": file, "ipc": file}: the namespaces of a pod on the node's own network.
+
+    Closes: nothing; `unmount_file` undoes each.
+    """
+
+    def make() -> None:
+        linux.unshare(linux.CLONE_NEWUTS | linux.CLONE_NEWIPC)
+        linux.set_hostname(hostname)
+        _keep(files)
+
+    in_thread(make)
+
+
+def _keep(files: dict[str, Path]) -> None:
+    """Give the calling thread's namespaces names, which keep them."""
+    for kind, path in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        linux.mount(f"/proc/thread-self/ns/{kind}", str(path), flags=linux.MountFlag.BIND)
 
 
 def remove_netns(name: str) -> None:

@@ -76,11 +76,12 @@ def begin_update(new: Obj, old: Obj, resource: Resource, subresource: str) -> Ob
     if meta.get("uid") and meta["uid"] != before["uid"]:
         message = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
         raise status.conflict(resource.group, resource.plural, name, message)
-    if subresource == "status":
+    if subresource in ("status", "ephemeralcontainers"):
         kept = copy.deepcopy(old)
-        kept.pop("status", None)
-        if "status" in new:
-            kept["status"] = new["status"]
+        if subresource == "status":
+            _copy_field(new, kept, "status")
+        else:
+            _copy_field(new["spec"], kept["spec"], "ephemeralContainers")
         for part in ("labels", "annotations") if resource.key in STATUS_WRITES_LABELS else ():
             _copy_field(meta, kept["metadata"], part)
         _copy_field(meta, kept["metadata"], "managedFields")

@@ -56,6 +56,31 @@ def spec(pod: Obj, path: str) -> list[Cause]:
     return causes
 
 
+_NOT_EPHEMERAL = ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
+
+
+def ephemeral_update(new: Obj, old: Obj) -> list[Cause]:
+    """What `/ephemeralcontainers` may do: add. `new` and `old` are the pod's specs. Source: ValidatePodEphemeralContainersUpdate, validateEphemeralContainers."""
+    path, causes = "spec.ephemeralContainers", []
+    wanted = {container.get("name"): container for container in new.get("ephemeralContainers") or ()}
+    for known in old.get("ephemeralContainers") or ():
+        if wanted.get(known["name"]) != known:
+            what = "changed" if known["name"] in wanted else "removed"
+            causes.append(Cause("FieldValueForbidden", path, f'Forbidden: existing ephemeral containers "{known["name"]}" may not be {what}'))
+    ordinary = {container["name"] for container in new["containers"]}
+    names = ordinary | {container["name"] for container in new.get("initContainers") or ()}
+    volumes = {volume["name"] for volume in new.get("volumes") or ()}
+    for index, container in enumerate(new.get("ephemeralContainers") or ()):
+        here = f"{path}[{index}]"
+        _name(container.get("name", ""), f"{here}.name", names, causes)
+        causes += _container(container, here, volumes)
+        causes += [Cause("FieldValueForbidden", f"{here}.{field}", "Forbidden: cannot be set for an Ephemeral Container") for field in _NOT_EPHEMERAL if container.get(field)]
+        target = container.get("targetContainerName")
+        if target and target not in ordinary:
+            causes.append(Cause("FieldValueNotFound", f"{here}.targetContainerName", f'Not found: "{target}"'))
+    return causes
+
+
 def _choice(value: Any, allowed: tuple[str, ...], path: str, causes: list[Cause]) -> None:
     if value not in allowed:
         causes.append(Cause("FieldValueNotSupported", path, f'Unsupported value: "{value}": supported values: ' + ", ".join(f'"{a}"' for a in sorted(allowed))))

@@ -209,7 +209,7 @@ async def finalize(cluster: Cluster, call: Call) -> Response:
 
 
 async def object_part(cluster: Cluster, call: Call) -> Response:
-    """`/status`, `/ephemeralcontainers`, `/resize`: get, update and patch of the object through that door."""
+    """`/status`, `/ephemeralcontainers`: get, update and patch of the object through that door."""
     if call.verb == "get":
         answer = reads.get(cluster, call)
         assert isinstance(answer, Response)
@@ -222,13 +222,13 @@ async def object_part(cluster: Cluster, call: Call) -> Response:
 
 
 async def not_here(cluster: Cluster, call: Call) -> Response:
-    """Subresources that need a kubelet which can change a running pod."""
-    raise status.not_implemented(f"pods/{call.target.subresource}: the sandbox's node cannot change the containers of a running pod")
+    """Subresources that need a kubelet which can change the resources of a running container."""
+    raise status.not_implemented(f"pods/{call.target.subresource}: the sandbox's node does not enforce resources")
 
 
 HANDLERS: dict[str, Handler] = {
     "scale": scale, "binding": binding, "eviction": eviction, "token": token, "finalize": finalize, "status": object_part,
-    "ephemeralcontainers": not_here, "resize": not_here,
+    "ephemeralcontainers": object_part, "resize": not_here,
 }  # fmt: skip
 
 

@@ -121,6 +121,8 @@ def check(obj: Obj, old: Obj | None, resource: Resource, subresource: str) -> li
     """What is special to the kind."""
     if subresource == "status":
         return []
+    if subresource == "ephemeralcontainers" and old is not None:
+        return podvalidation.ephemeral_update(obj["spec"], old["spec"])
     function = CHECKS.get(resource.key)
     return function(obj, old) if function else []
 
@@ -183,7 +185,8 @@ def _cron_job(obj: Obj, old: Obj | None) -> list[Cause]:
 
 def _pod(obj: Obj, old: Obj | None) -> list[Cause]:
     if old is None:
-        return podvalidation.spec(obj["spec"], "spec")
+        early = [Cause("FieldValueForbidden", "spec.ephemeralContainers", "Forbidden: cannot be set on create")] if obj["spec"].get("ephemeralContainers") else []
+        return podvalidation.spec(obj["spec"], "spec") + early
     return podvalidation.update(obj["spec"], old["spec"])
 
 

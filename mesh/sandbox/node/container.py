@@ -60,9 +60,9 @@ def public_id(key: str) -> str:
 
 
 def launch(
-    layout: Layout, files: PodFiles, pod: Json, container: Json, image: Image, env: Mapping[str, str], attempt: int, pod_ip: str
+    layout: Layout, files: PodFiles, pod: Json, container: Json, image: Image, env: Mapping[str, str], attempt: int, pod_ip: str, target: str = ""
 ) -> Launch:
-    """The Launch of one run of a container.
+    """The Launch of one run of a container. `target` is the runtime's id of the container whose processes an ephemeral one shares.
 
     Raises: SpecError: the spec asks for what cannot be; the message names the field.
     """
@@ -108,6 +108,7 @@ def launch(
             ),
             *_volume_mounts(files, pod, container, env),
         ],
+        target=target,
     )
 
 

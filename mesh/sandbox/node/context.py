@@ -1,9 +1,10 @@
-"""What every pod worker shares. Built by `main`."""
+"""What every pod worker shares (built by `main`), and what the parts of one know of their pod."""
 
 import base64
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -13,6 +14,8 @@ from mesh.sandbox.informer import Informer
 from mesh.sandbox.ipam import AddressPool
 from mesh.sandbox.kubeclient import KubeClient
 from mesh.sandbox.layout import Layout
+from mesh.sandbox.node.container import PodFiles
+from mesh.sandbox.node.grace import Grace
 from mesh.sandbox.node.podspec import Facts
 from mesh.sandbox.node.probing import Prober
 from mesh.sandbox.node.runtimeclient import Known, RuntimeClient
@@ -58,3 +61,33 @@ class NodeContext:
             return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
         binary = {key: base64.b64decode(value) for key, value in (found.get("binaryData") or {}).items()}
         return {**(found.get("data") or {}), **binary}
+
+
+class Pod(Protocol):
+    """A pod as its containers, volumes and network see it (`podworker.PodWorker`)."""
+
+    node: NodeContext
+    files: PodFiles
+    pod: Json
+    stopping: bool
+    grace: Grace
+    config_changed: trio.Event
+    """Set, and replaced, when something that volumes or environments may refer to has changed."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def ip(self) -> str:
+        """The pod's address; "" before it has one."""
+
+    def changed(self) -> None:
+        """Something that the status shows has changed."""
+
+    def event(self, kind: str, reason: str, message: str, container: str = "") -> None:
+        """Record an Event about the pod or one of its containers."""
+
+    def interruptible(self) -> AbstractContextManager[trio.CancelScope]:
+        """A wait that ends early when the pod stops."""
+
+    def running_key(self, container: str) -> str | None:
+        """The runtime's id of a container of the pod that runs, or None."""

@@ -21,6 +21,8 @@ def restarts(role: Role, policy: str, exit_code: int) -> bool:
     """Whether a container that ended is started again. `policy` is the pod's restartPolicy."""
     if role is Role.SIDECAR:
         return True
+    if role is Role.EPHEMERAL:
+        return False
     if policy == "Always":
         # An init container that did its job is done, whatever the pod's policy.
         return not (role is Role.INIT and exit_code == 0)

@@ -1,76 +1,34 @@
-"""The life of one container: start, hooks, probes, end, restart; and how it is killed.
+"""The life of one container: start, end, restart; and how it is killed.
 
-    waiting → started → postStart → startup probe → readiness and liveness probes → ended → (restart policy, back-off) → started
+    waiting → started → attended (hooks, probes) → ended → (restart policy, back-off) → started
+    another image in the pod's spec: what runs is killed and started again, what waits tries at once
 Whoever starts containers in order waits for `passed`: an init container has ended for good, a sidecar has passed its startup
 probe, an ordinary one has run its postStart hook (or cannot start for now: the next one need not wait for that).
 """
 
 import contextlib
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
-from mesh.sandbox.images import UnknownImage
+from mesh.sandbox.images import Image, UnknownImage
 from mesh.sandbox.node import lifecycle, podspec
-from mesh.sandbox.node.container import PodFiles, container_key, launch, public_id
-from mesh.sandbox.node.context import NodeContext
+from mesh.sandbox.node.attendant import Attendant, grace_seconds
+from mesh.sandbox.node.container import container_key, launch, public_id
+from mesh.sandbox.node.context import Pod
 from mesh.sandbox.node.crilog import select
 from mesh.sandbox.node.podspec import SpecError
 from mesh.sandbox.node.podstatus import Record, Role, Running, Terminated, Waiting
-from mesh.sandbox.node.probes import ProbeSpec, Verdict, parse_probe
 from mesh.sandbox.node.probing import Target
 from mesh.sandbox.node.runtimeclient import Exit, RuntimeFailure
 
 Json = dict[str, Any]
-_log = logging.getLogger("node")
 _MESSAGE_BYTES = 4096
 _CONFIG_RETRY_SECONDS = 10.0
-
-
-class Pod(Protocol):
-    """What a container's minder needs from its pod."""
-
-    node: NodeContext
-    files: PodFiles
-    pod: Json
-    ip: str
-    stopping: bool
-    grace: "Grace"
-    config_changed: trio.Event
-
-    def changed(self) -> None: ...
-    def event(self, kind: str, reason: str, message: str, container: str = "") -> None: ...
-    def interruptible(self) -> contextlib.AbstractContextManager[trio.CancelScope]: ...
-
-
-class Grace:
-    """When a pod's containers must have stopped; may be brought forward while they stop."""
-
-    def __init__(self) -> None:
-        self.deadline = float("inf")
-        self._scopes: set[trio.CancelScope] = set()
-
-    def shorten(self, deadline: float) -> None:
-        """Stop earlier than planned."""
-        self.deadline = min(self.deadline, deadline)
-        for scope in self._scopes:
-            scope.deadline = min(scope.deadline, deadline)
-
-    @contextlib.contextmanager
-    def scope(self, deadline: float) -> Iterator[trio.CancelScope]:
-        """Give up at `deadline`, or at the pod's if that comes sooner."""
-        with trio.CancelScope(deadline=min(deadline, self.deadline)) as scope:
-            self._scopes.add(scope)
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
 
 
 class Minder:
@@ -80,8 +38,8 @@ class Minder:
         self.pod, self.spec, self.record = pod, spec, record
         self.passed = trio.Event()
         self.key = ""
-        self._backoff = lifecycle.Backoff()
-        self._pull_backoff = lifecycle.Backoff(lifecycle.FIRST_BACKOFF_SECONDS)
+        self._redefined = trio.Event()
+        self._reset_backoff()
 
     async def run(self) -> None:
         """Keep the container as its pod wants it, until it has ended for good or the pod stops."""
@@ -90,15 +48,26 @@ class Minder:
             while adopted or not self.pod.stopping:
                 end = await self._one_run(adopted)
                 adopted = False
-                if end is None or self.pod.stopping or not self._restarts(end):
+                if end is None or self.pod.stopping:
                     return
-                await self._pause_before_restart(end)
+                if not self._is_replaced():
+                    if not self._restarts(end):
+                        return
+                    await self._pause_before_restart(end)
                 if not self.pod.stopping:
                     self.record.last = end
                     self.record.restarts += 1
         finally:
             self.passed.set()
             self.pod.changed()
+
+    def redefine(self, spec: Json) -> None:
+        """The pod's spec has this container now: with another image, it is started again. Source: kubelet computePodActions."""
+        if spec["image"] == self.spec["image"]:
+            return
+        self.spec = spec
+        self._reset_backoff()
+        self._redefined.set()
 
     def is_running(self) -> bool:
         return isinstance(self.record.state, Running)
@@ -131,6 +100,8 @@ class Minder:
             return False
         self.record.state = Running(known.started_at)
         self.record.container_id = public_id(self.key)
+        if self.record.image != self.spec["image"]:
+            self._redefined.set()
         return True
 
     async def _one_run(self, adopted: bool) -> Terminated | None:
@@ -144,10 +115,21 @@ class Minder:
         state = self.record.state
         assert isinstance(state, Running)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._attend, adopted)
+            target = Target(self.spec, self.key, self.pod.ip)
+            nursery.start_soon(Attendant(self.pod, target, self.record, self.passed, self.kill).run, adopted)
+            nursery.start_soon(self._replace_when_redefined)
             end = await self.pod.node.runtime.wait(self.key)
             nursery.cancel_scope.cancel()
         return self._ended(end, state.started_at)
+
+    async def _replace_when_redefined(self) -> None:
+        await self._redefined.wait()
+        if self._is_replaced() and not self.pod.stopping:
+            await self.kill(grace_seconds(self.pod.pod), f"Container {self.spec['name']} definition changed, will be restarted")
+
+    def _is_replaced(self) -> bool:
+        # An init container runs to its end as it was begun.
+        return self._redefined.is_set() and self.record.role in (Role.MAIN, Role.SIDECAR)
 
     def _ended(self, end: Exit, started_at: float) -> Terminated:
         message = self._termination_message(end)
@@ -173,8 +155,8 @@ class Minder:
         self.record.state = Waiting("CrashLoopBackOff", f"back-off {lifecycle.describe_wait(wait)} restarting failed container={who}")
         self.pod.event("Warning", "BackOff", f"Back-off restarting failed container {name} in pod {meta['name']}_{meta['namespace']}({meta['uid']})", name)
         self.pod.changed()
-        with self.pod.interruptible():
-            await trio.sleep(wait)
+        with self.pod.interruptible(), trio.move_on_after(wait):
+            await self._redefined.wait()
 
     async def _start(self) -> Terminated | None:
         """Start the container, however often that takes. Sets `key` to "" if the pod stops first.
@@ -183,6 +165,8 @@ class Minder:
         """
         self.key = ""
         while not self.pod.stopping:
+            self._redefined = trio.Event()
+            self.record.image = self.spec["image"]
             try:
                 image = self.pod.node.resolve_image(self.spec["image"])
                 path, key = self._prepare(image)
@@ -196,7 +180,7 @@ class Minder:
             return await self._launch(path)
         return None
 
-    def _prepare(self, image: Any) -> tuple[Path, str]:
+    def _prepare(self, image: Image) -> tuple[Path, str]:
         pod, node, name, attempt = self.pod.pod, self.pod.node, self.spec["name"], self.record.restarts
         namespace = pod["metadata"]["namespace"]
         links = pod["spec"].get("enableServiceLinks", True)
@@ -208,7 +192,7 @@ class Minder:
         message.parent.mkdir(parents=True, exist_ok=True)
         message.touch()
         message.chmod(0o666)
-        plan = launch(node.layout, self.pod.files, pod, self.spec, image, env, attempt, self.pod.ip)
+        plan = launch(node.layout, self.pod.files, pod, self.spec, image, env, attempt, self.pod.ip, self._target())
         directory = self.pod.files.container(name, attempt)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
@@ -216,6 +200,16 @@ class Minder:
         path.write_text(json.dumps(asdict(plan)))
         path.chmod(0o600)
         return path, plan.id
+
+    def _target(self) -> str:
+        """The runtime's id of the container whose processes an ephemeral one asks to see."""
+        name = self.spec.get("targetContainerName")
+        if not name:
+            return ""
+        key = self.pod.running_key(name)
+        if key is None:
+            raise SpecError(f'target container "{name}" is not running', "CreateContainerError")
+        return key
 
     async def _launch(self, path: Path) -> Terminated | None:
         name = self.spec["name"]
@@ -257,11 +251,13 @@ class Minder:
         self.pod.event("Warning", "Failed", f'Failed to pull image "{image}": {why}', name)
         self.pod.event("Warning", "Failed", "Error: ErrImagePull", name)
         wait = self._pull_backoff.after_run(0)
-        with self.pod.interruptible():
-            await trio.sleep(min(wait, 1.0))  # long enough for a person to see the first reason
+        with self.pod.interruptible(), trio.move_on_after(wait):
+            with trio.move_on_after(min(wait, 1.0)):  # long enough for a person to see the first reason
+                await self._redefined.wait()
+                return
             self._wait_for("ImagePullBackOff", f'Back-off pulling image "{image}": {why}')
             self.pod.event("Normal", "BackOff", f'Back-off pulling image "{image}"', name)
-            await trio.sleep(max(0.0, wait - 1.0))
+            await self._redefined.wait()
 
     async def _bad_config(self, exc: SpecError) -> None:
         self._wait_for(exc.reason, str(exc))
@@ -275,80 +271,6 @@ class Minder:
             self.passed.set()
         self.pod.changed()
 
-    # -- while it runs ------------------------------------------------------------------------------------------------
-
-    async def _attend(self, adopted: bool) -> None:
-        """postStart, then the probes. Cancelled when the container ends."""
-        target = Target(self.spec, self.key, self.pod.ip)
-        hook = (self.spec.get("lifecycle") or {}).get("postStart")
-        if hook and not adopted and (why := await self.pod.node.prober.hook(hook, target)) is not None:
-            name = self.spec["name"]
-            self.pod.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {why}", name)
-            await self.kill(self._grace_seconds(None), f"FailedPostStartHook: container {name} will be restarted")
-            return
-        if self.record.role is Role.MAIN:
-            self.passed.set()
-        if (probe := self.spec.get("startupProbe")) and not await self._start_up(parse_probe(probe), target):
-            return
-        self.record.started = True
-        if self.record.role is Role.SIDECAR:
-            self.passed.set()
-        if self.record.role is Role.INIT:
-            return
-        self.record.ready = "readinessProbe" not in self.spec
-        self.pod.changed()
-        async with trio.open_nursery() as nursery:
-            if probe := self.spec.get("readinessProbe"):
-                nursery.start_soon(self._readiness, parse_probe(probe), target)
-            if probe := self.spec.get("livenessProbe"):
-                nursery.start_soon(self._liveness, parse_probe(probe), target)
-
-    async def _start_up(self, probe: ProbeSpec, target: Target) -> bool:
-        verdict = Verdict(probe, passing=False)
-        await trio.sleep(probe.initial_delay)
-        while not await self._probe_once("Startup", probe, target, verdict):
-            if verdict.failed:
-                await self._restart_for("startup", probe)
-                return False
-            await trio.sleep(probe.period)
-        return True
-
-    async def _readiness(self, probe: ProbeSpec, target: Target) -> None:
-        verdict = Verdict(probe, passing=False)
-        await trio.sleep(probe.initial_delay)
-        while True:
-            ready = await self._probe_once("Readiness", probe, target, verdict)
-            if ready != self.record.ready:
-                self.record.ready = ready
-                self.pod.changed()
-            await trio.sleep(probe.period)
-
-    async def _liveness(self, probe: ProbeSpec, target: Target) -> None:
-        verdict = Verdict(probe, passing=True)
-        await trio.sleep(probe.initial_delay)
-        while not self.pod.stopping:
-            await self._probe_once("Liveness", probe, target, verdict)
-            if verdict.failed:
-                await self._restart_for("liveness", probe)
-                return
-            await trio.sleep(probe.period)
-
-    async def _probe_once(self, kind: str, probe: ProbeSpec, target: Target, verdict: Verdict) -> bool:
-        why = await self.pod.node.prober.probe(probe, target)
-        verdict.add(why is None)
-        if why is not None and not self.pod.stopping:
-            self.pod.event("Warning", "Unhealthy", f"{kind} probe failed: {why}", self.spec["name"])
-        return verdict.passing
-
-    async def _restart_for(self, kind: str, probe: ProbeSpec) -> None:
-        name = self.spec["name"]
-        await self.kill(self._grace_seconds(probe), f"Container {name} failed {kind} probe, will be restarted")
-
-    def _grace_seconds(self, probe: ProbeSpec | None) -> float:
-        if probe is not None and probe.grace is not None:
-            return float(probe.grace)
-        return float(self.pod.pod["spec"].get("terminationGracePeriodSeconds", 30))
-
     async def _pre_stop(self) -> None:
         hook = (self.spec.get("lifecycle") or {}).get("preStop")
         if hook and (why := await self.pod.node.prober.hook(hook, Target(self.spec, self.key, self.pod.ip))) is not None:
@@ -357,6 +279,10 @@ class Minder:
     async def _signal(self, number: int) -> None:
         if self.pod.node.runtime.exit_of(self.key) is None:
             await self.pod.node.runtime.signal(self.key, number)
+
+    def _reset_backoff(self) -> None:
+        self._backoff = lifecycle.Backoff()
+        self._pull_backoff = lifecycle.Backoff(lifecycle.FIRST_BACKOFF_SECONDS)
 
     def _termination_message(self, end: Exit) -> str:
         name, attempt = self.spec["name"], self.record.restarts

@@ -134,7 +134,9 @@ def user(pod: Json, container: Json, image: Image) -> User:
 
 
 def hostname(pod: Json) -> str:
-    """The name a pod's containers see, at most 63 characters."""
+    """The name a pod's containers see, at most 63 characters; on the node's network it is the node's."""
+    if pod["spec"].get("hostNetwork"):
+        return str(pod["spec"]["nodeName"])
     return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
 
 

@@ -18,6 +18,12 @@ class Role(Enum):
     INIT = "init"
     SIDECAR = "sidecar"  # an init container with restartPolicy Always
     MAIN = "main"
+    EPHEMERAL = "ephemeral"  # added to a running pod, never started twice
+
+    @property
+    def field(self) -> str:
+        """The list of the pod's spec that it stands in."""
+        return {Role.MAIN: "containers", Role.EPHEMERAL: "ephemeralContainers"}.get(self, "initContainers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +68,23 @@ class Record:
     container_id: str = ""
 
 
-def role_of(spec: Json, *, init: bool) -> Role:
-    """The role of a container from one of the two lists."""
-    if not init:
-        return Role.MAIN
-    return Role.SIDECAR if spec.get("restartPolicy") == "Always" else Role.INIT
+def role_of(spec: Json, field: str) -> Role:
+    """The role of a container from the list `field` of the pod's spec."""
+    if field == "initContainers":
+        return Role.SIDECAR if spec.get("restartPolicy") == "Always" else Role.INIT
+    return Role.MAIN if field == "containers" else Role.EPHEMERAL
 
 
 def make_records(pod: Json) -> dict[str, Record]:
     """A record per container in start order, continuing what an earlier run of the node wrote to the status."""
     spec, status = pod["spec"], pod.get("status") or {}
-    known = {
-        item["name"]: item
-        for item in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    }
+    lists = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+    known = {item["name"]: item for key in lists for item in status.get(key) or ()}
     records = {}
-    for init, key in ((True, "initContainers"), (False, "containers")):
+    for key in ("initContainers", "containers", "ephemeralContainers"):
         for container in spec.get(key) or ():
-            record = Record(container["name"], container["image"], role_of(container, init=init))
-            if not init and not spec.get("initContainers"):
+            record = Record(container["name"], container["image"], role_of(container, key))
+            if record.role is Role.EPHEMERAL or (record.role is Role.MAIN and not spec.get("initContainers")):
                 record.state = Waiting("ContainerCreating")
             if (old := known.get(record.name)) is not None:
                 _restore(record, old)
@@ -124,8 +128,10 @@ def build(
         "qosClass": old.get("qosClass") or qos_class(pod["spec"]),
         "containerStatuses": [_container(r) for r in sorted(records, key=lambda r: r.name) if r.role is Role.MAIN],
     }
-    if any(record.role is not Role.MAIN for record in records):
-        status["initContainerStatuses"] = [_container(r) for r in records if r.role is not Role.MAIN]
+    if inits := [_container(r) for r in records if r.role in (Role.INIT, Role.SIDECAR)]:
+        status["initContainerStatuses"] = inits
+    if ephemeral := [_container(r) for r in records if r.role is Role.EPHEMERAL]:
+        status["ephemeralContainerStatuses"] = ephemeral
     if pod_ip:
         status |= {"podIP": pod_ip, "podIPs": [{"ip": pod_ip}]}
     if failure is not None:
@@ -149,9 +155,9 @@ def qos_class(spec: Json) -> str:
 def _conditions(pod: Json, records: list[Record], current: str, network_ready: bool, old: list[Json], now: float) -> list[Json]:
     # A terminal pod is not ready whatever its containers were; one that completed says so.
     done = current in ("Succeeded", "Failed")
-    inits = [r for r in records if r.role is not Role.MAIN]
+    inits = [r for r in records if r.role in (Role.INIT, Role.SIDECAR)]
     initialized = all(_initialized(r) for r in inits) or current == "Succeeded"
-    unready = [r.name for r in records if r.role is not Role.INIT and not r.ready]
+    unready = [r.name for r in records if r.role in (Role.MAIN, Role.SIDECAR) and not r.ready]
     reason = "PodCompleted" if current == "Succeeded" else "PodFailed" if done else "ContainersNotReady"
     wait = "" if done else f"containers with unready status: [{' '.join(unready)}]"
     gates = [gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ()]
@@ -232,6 +238,7 @@ def _state(state: State) -> Json:
 
 
 def _restore(record: Record, old: Json) -> None:
+    record.image = old.get("image") or record.image  # what runs; the spec may name another by now
     record.restarts = int(old.get("restartCount", 0))
     record.container_id = old.get("containerID", "")
     record.ready, record.started = bool(old.get("ready")), bool(old.get("started"))

@@ -1,30 +1,29 @@
 """The life of one pod on this node.
 
     volumes → network → init containers and sidecars in order → containers in order → (all ended | deletion | deadline)
+            ephemeral containers at any time after the network; another image of a container: its minder starts it again
             → preStop, SIGTERM, SIGKILL: ordinary containers together, then sidecars in reverse order
             → network freed → last status → removed from the API when it was deleted
 """
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import trio
 
 from mesh.sandbox import netns
-from mesh.sandbox.kubeclient import PODS, SERVICE_ACCOUNTS, ApiError, Unreachable
-from mesh.sandbox.layout import NETNS_DIR
-from mesh.sandbox.node import podstatus, volumefiles, volumes
+from mesh.sandbox.kubeclient import PODS, ApiError, Unreachable
+from mesh.sandbox.node import podstatus, volumefiles
 from mesh.sandbox.node.container import PodFiles, not_enforced
 from mesh.sandbox.node.context import NodeContext
-from mesh.sandbox.node.minder import Grace, Minder
-from mesh.sandbox.node.podspec import SpecError, hostname
+from mesh.sandbox.node.grace import Grace
+from mesh.sandbox.node.minder import Minder
+from mesh.sandbox.node.podnetwork import PodNetwork
 from mesh.sandbox.node.podstatus import Role, Terminated, Waiting
+from mesh.sandbox.node.podvolumes import PodVolumes
 from mesh.sandbox.node.runtimeclient import RuntimeFailure
-from mesh.sandbox.node.volumes import TokenWish
 from mesh.sandbox.times import parse_stamp
 
 Json = dict[str, Any]
@@ -40,14 +39,14 @@ class PodWorker:
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
         self.files = PodFiles(node.layout.pod(self.uid))
-        self.ip = ""
         self.stopping = False
         self.grace = Grace()
         self.config_changed = trio.Event()
         self.records = podstatus.make_records(pod)
         self.minders: dict[str, Minder] = {}
         self._started_at = node.clock()
-        self._network_ready = False
+        self._network = PodNetwork(self)
+        self._volumes = PodVolumes(self)
         self._failure: tuple[str, str] | None = None
         self._stop = trio.Event()
         self._deleted = trio.Event()
@@ -56,14 +55,18 @@ class PodWorker:
         self._change = trio.Event()
         self._written: Json | None = None
         self._scopes: set[trio.CancelScope] = set()
-        self._tokens: dict[TokenWish, tuple[str, float]] = {}
         if "deletionTimestamp" in pod["metadata"]:
             self._begin_deletion()
+
+    @property
+    def ip(self) -> str:
+        """The pod's address; "" before it has one."""
+        return self._network.ip
 
     # -- told by the API ------------------------------------------------------------------------------------------------
 
     def update(self, pod: Json) -> None:
-        """The pod changed in the API: labels, annotations, conditions, or its deletion was asked for."""
+        """The pod changed in the API: labels, annotations, conditions, images, ephemeral containers, or its deletion was asked for."""
         self.pod = pod
         if "deletionTimestamp" in pod["metadata"]:
             self._begin_deletion()
@@ -106,9 +109,13 @@ class PodWorker:
         """Record an Event about the pod or one of its containers."""
         path = ""
         if container:
-            role = self.records[container].role
-            path = f"spec.{'containers' if role is Role.MAIN else 'initContainers'}{{{container}}}"
+            path = f"spec.{self.records[container].role.field}{{{container}}}"
         self.node.events.record(self.pod, kind, reason, message, field_path=path)
+
+    def running_key(self, container: str) -> str | None:
+        """The runtime's id of a container of the pod that runs, or None."""
+        minder = self.minders.get(container)
+        return minder.key if minder is not None and minder.is_running() else None
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[trio.CancelScope]:
@@ -130,9 +137,8 @@ class PodWorker:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_statuses)
             if not finished:
-                nursery.start_soon(self._refresh_volumes)
                 await self._live()
-            await self._tear_down()
+            await self._network.tear_down()
             await self._push_status()
             await self._deleted.wait()
             nursery.cancel_scope.cancel()
@@ -142,13 +148,15 @@ class PodWorker:
         if fields := not_enforced(self.pod):
             self.event("Warning", "NotEnforced", f"the sandbox does not act on: {', '.join(fields)}")
         with self.interruptible():
-            await self._prepare_volumes()
+            await self._volumes.prepare()
             await self._set_up_network()
-        if not self._network_ready:
+        if not self._network.ready:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._deadline)
+            nursery.start_soon(self._volumes.refresh)
             async with trio.open_nursery() as minders:
+                minders.start_soon(self._follow_spec, minders)
                 with self.interruptible():
                     await self._start_all(minders)
                 if not self.stopping:
@@ -159,19 +167,42 @@ class PodWorker:
 
     async def _start_all(self, minders: trio.Nursery) -> None:
         """Init containers and sidecars in order, then the others; each starts when the one before lets it."""
-        spec = self.pod["spec"]
-        for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
-            record = self.records[container["name"]]
+        for record in [record for record in self.records.values() if record.role is not Role.EPHEMERAL]:
             if record.role is Role.INIT and isinstance(record.state, Terminated) and record.state.exit_code == 0:
                 continue  # done before the node agent was restarted
             if record.role is Role.MAIN and isinstance(record.state, Waiting):
                 record.state = Waiting("ContainerCreating")
-            minder = self.minders[record.name] = Minder(self, container, record)
+            minder = self.minders[record.name] = Minder(self, self._spec_of(record), record)
             minders.start_soon(minder.run)
             await minder.passed.wait()
             if record.role is Role.INIT and not (isinstance(record.state, Terminated) and record.state.exit_code == 0):
                 self.request_stop()
                 return
+
+    async def _follow_spec(self, minders: trio.Nursery) -> None:
+        """Start ephemeral containers as the spec gets them, and tell of other images."""
+        with self.interruptible():
+            while True:
+                changed = self.config_changed
+                for minder in self.minders.values():
+                    minder.redefine(self._spec_of(minder.record))
+                for container in self.pod["spec"].get("ephemeralContainers") or ():
+                    if container["name"] not in self.minders:
+                        self._start_ephemeral(minders, container)
+                await changed.wait()
+
+    def _start_ephemeral(self, minders: trio.Nursery, container: Json) -> None:
+        name = container["name"]
+        if name not in self.records:
+            self.records[name] = podstatus.make_records(self.pod)[name]
+        if not isinstance(self.records[name].state, Terminated):  # it may have ended before the node agent was restarted
+            self.minders[name] = Minder(self, container, self.records[name])
+            minders.start_soon(self.minders[name].run)
+            self.changed()
+
+    def _spec_of(self, record: podstatus.Record) -> Json:
+        """The container as the pod's spec has it now."""
+        return next(item for item in self.pod["spec"][record.role.field] if item["name"] == record.name)
 
     async def _wait_for_mains(self) -> None:
         """When every ordinary container has ended for good, the sidecars go too."""
@@ -184,15 +215,20 @@ class PodWorker:
             await self._change.wait()
 
     async def _deadline(self) -> None:
-        seconds = self.pod["spec"].get("activeDeadlineSeconds")
-        if seconds is None:
-            return
-        begun = (self.pod.get("status") or {}).get("startTime")
-        started = parse_stamp(begun) if begun else self._started_at
-        await trio.sleep(max(0.0, started + float(seconds) - self.node.clock()))
+        while (left := self._seconds_left()) > 0:
+            changed = self.config_changed
+            with trio.move_on_after(left):
+                await changed.wait()
         self._failure = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
         self.event("Normal", "DeadlineExceeded", self._failure[1])
         self.request_stop()
+
+    def _seconds_left(self) -> float:
+        """Until the pod's deadline, which may be set or brought forward while it runs; inf = there is none."""
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        begun = (self.pod.get("status") or {}).get("startTime")
+        started = parse_stamp(begun) if begun else self._started_at
+        return float("inf") if seconds is None else started + float(seconds) - self.node.clock()
 
     async def _stop_all(self) -> None:
         """Ordinary containers together, then sidecars one by one, the last started first."""
@@ -210,105 +246,14 @@ class PodWorker:
     async def _kill(self, minder: Minder) -> None:
         await minder.kill(max(0.0, self.grace.deadline - trio.current_time()), f"Stopping container {minder.spec['name']}")
 
-    # -- volumes ----------------------------------------------------------------------------------------------------------
-
-    async def _prepare_volumes(self) -> None:
-        while True:
-            changed = self.config_changed
-            try:
-                for volume in self.pod["spec"].get("volumes") or ():
-                    await self._prepare_volume(volume)
-                return
-            except (SpecError, ApiError, Unreachable) as exc:
-                self.event("Warning", "FailedMount", str(exc))
-            with trio.move_on_after(_RETRY_SECONDS * 5):
-                await changed.wait()
-
-    async def _prepare_volume(self, volume: Json) -> None:
-        path = self.files.volume(volume["name"])
-        group = (self.pod["spec"].get("securityContext") or {}).get("fsGroup")
-        if not volumes.is_data(volume):
-            volumefiles.make_directory(path, volumes.directory(volume), group)
-            return
-        tokens = {wish: await self._token(wish) for wish in volumes.token_wishes(volume)}
-        namespace = self.pod["metadata"]["namespace"]
-        content = volumes.files(
-            volume, self.pod, self.node.facts(self.ip), lambda kind, name: self.node.lookup(namespace, kind, name), tokens
-        )
-        volumefiles.write_files(path, content, group)
-
-    async def _token(self, wish: TokenWish) -> str:
-        now = self.node.clock()
-        known = self._tokens.get(wish)
-        if known is not None and now < known[1]:
-            return known[0]
-        meta, account = self.pod["metadata"], self.pod["spec"].get("serviceAccountName", "default")
-        spec: Json = {
-            "expirationSeconds": wish.seconds,
-            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]},
-        }
-        if wish.audience:
-            spec["audiences"] = [wish.audience]
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        answer = await self.node.client.create(SERVICE_ACCOUNTS, meta["namespace"], request, name=account, sub="token")
-        ends = parse_stamp(answer["status"]["expirationTimestamp"])
-        # Replaced at 80% of its life, as the kubelet does, so that no reader ever meets an expired one.
-        self._tokens[wish] = (answer["status"]["token"], now + 0.8 * (ends - now))
-        return str(answer["status"]["token"])
-
-    async def _refresh_volumes(self) -> None:
-        """Follow changed ConfigMaps, Secrets and labels, and renew tokens."""
-        data = [volume for volume in self.pod["spec"].get("volumes") or () if volumes.is_data(volume)]
-        while data:
-            due = min((until for _, until in self._tokens.values()), default=float("inf"))
-            with trio.move_on_after(max(0.0, due - self.node.clock())):
-                await self.config_changed.wait()
-            if not self._network_ready:
-                continue
-            for volume in data:
-                try:
-                    await self._prepare_volume(volume)
-                except (SpecError, ApiError, Unreachable) as exc:
-                    self.event("Warning", "FailedMount", str(exc))
-                    await trio.sleep(_RETRY_SECONDS)
-
-    # -- network ------------------------------------------------------------------------------------------------------------
-
     async def _set_up_network(self) -> None:
-        spec = self.pod["spec"]
-        if spec.get("hostNetwork"):
-            self.ip = self.node.node_ip
-        elif not self._adopt_network():
-            self._forget_runs()
-            self.ip = self.node.addresses.take()
-            try:
-                await trio.to_thread.run_sync(
-                    netns.set_up_pod,
-                    self.node.layout.node_netns,
-                    self.node.layout.pod_netns(self.uid),
-                    self.ip,
-                    hostname(self.pod),
-                    self.files.namespaces,
-                    limiter=self.node.setups,
-                )
-            except (netns.CommandFailed, OSError) as exc:
-                self.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {exc}")
-                self._failure = ("FailedCreatePodSandBox", str(exc))
-                self.request_stop()
-                return
-            self.files.sandbox.write_text(json.dumps({"ip": self.ip}))
-        self._network_ready = True
-        self.changed()
-
-    def _adopt_network(self) -> bool:
-        """Whether the pod's namespaces and containers are still there from before the node agent was restarted."""
-        alive = any(key.startswith(f"{self.uid}/") for key in self.node.adopted)
-        name = Path(NETNS_DIR, self.node.layout.pod_netns(self.uid))
-        if not alive or not name.exists() or not self.files.sandbox.exists():
-            return False
-        self.ip = json.loads(self.files.sandbox.read_text())["ip"]
-        self.node.addresses.adopt(self.ip)
-        return True
+        try:
+            if not await self._network.set_up():
+                self._forget_runs()
+        except (netns.CommandFailed, OSError) as exc:
+            self.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {exc}")
+            self._failure = ("FailedCreatePodSandBox", str(exc))
+            self.request_stop()
 
     def _forget_runs(self) -> None:
         """A new network means new containers: what the status says of earlier ones becomes their last state."""
@@ -320,19 +265,6 @@ class PodWorker:
                 record.container_id = ""
                 record.state = Waiting("PodInitializing")
                 record.ready = record.started = False
-
-    async def _tear_down(self) -> None:
-        if not self.pod["spec"].get("hostNetwork"):
-            await trio.to_thread.run_sync(
-                netns.tear_down_pod,
-                self.node.layout.node_netns,
-                self.node.layout.pod_netns(self.uid),
-                self.files.namespaces,
-                limiter=self.node.setups,
-            )
-            self.node.addresses.release(self.ip)
-        self._network_ready = False
-        self.changed()
 
     async def _remove(self) -> None:
         """Leave neither files nor an API object."""
@@ -367,7 +299,7 @@ class PodWorker:
             list(self.records.values()),
             pod_ip=self.ip,
             node_ip=self.node.node_ip,
-            network_ready=self._network_ready,
+            network_ready=self._network.ready,
             started_at=self._started_at,
             now=self.node.clock(),
             failure=self._failure,

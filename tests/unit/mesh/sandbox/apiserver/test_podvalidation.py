@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mesh.sandbox.apiserver import defaults
-from mesh.sandbox.apiserver.podvalidation import is_port_name, spec, update
+from mesh.sandbox.apiserver.podvalidation import ephemeral_update, is_port_name, spec, update
 
 
 def pod(container: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -45,6 +45,26 @@ def test_only_a_few_fields_of_a_pod_may_change() -> None:
     denied["containers"][0]["env"] = [{"name": "A"}]
     assert "changed: containers" in update(denied, old)[0].message
     assert update({**old, "nodeName": "n2"}, {**old, "nodeName": "n1"}) != []
+
+
+KNOWN = {"name": "d", "image": "b:1"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fields"),
+    [
+        ([KNOWN], []),
+        ([KNOWN, {"name": "e", "image": "b:1", "targetContainerName": "a"}], []),
+        ([], ["ephemeralContainers"]),
+        ([{**KNOWN, "image": "b:2"}], ["ephemeralContainers"]),
+        ([KNOWN, {"name": "a", "image": "b:1"}], ["ephemeralContainers[1].name"]),
+        ([KNOWN, {"name": "e", "image": "b:1", "ports": [{"containerPort": 80, "protocol": "TCP"}]}], ["ephemeralContainers[1].ports"]),
+        ([KNOWN, {"name": "e", "image": "b:1", "targetContainerName": "none"}], ["ephemeralContainers[1].targetContainerName"]),
+    ],
+)
+def test_ephemeral_containers_are_only_added(wanted: list[dict[str, Any]], fields: list[str]) -> None:
+    found = ephemeral_update(pod(ephemeralContainers=wanted), pod(ephemeralContainers=[KNOWN]))
+    assert [cause.field.removeprefix("spec.") for cause in found] == fields
 
 
 def test_port_names() -> None:

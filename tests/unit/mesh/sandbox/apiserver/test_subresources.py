@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.apiserver_local import JSON_PATCH, MERGE, Local, local
+from tests.support.apiserver_local import JSON_PATCH, MERGE, STRATEGIC, Local, local
 
 PODS = "/api/v1/namespaces/default/pods"
 SETS = "/apis/apps/v1/namespaces/default/replicasets"
@@ -68,8 +68,21 @@ async def test_token_binding_is_checked(tmp_path: Path) -> None:
 async def test_what_a_node_cannot_do_is_501(tmp_path: Path) -> None:
     async with local(tmp_path) as api:
         await pod(api, "p")
-        assert (await api.call("PATCH", f"{PODS}/p/ephemeralcontainers", {}, MERGE))[0] == 501
+        assert (await api.call("PATCH", f"{PODS}/p/resize", {}, MERGE))[0] == 501
         assert (await api.call("GET", f"{PODS}/p/nothing"))[0] == 404
+
+
+async def test_ephemeral_containers_are_added_by_their_own_door_only(tmp_path: Path) -> None:
+    async with local(tmp_path) as api:
+        await pod(api, "p")
+        added = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox:1"}], "activeDeadlineSeconds": 5}}
+        assert (await api.call("PATCH", f"{PODS}/p", added, STRATEGIC))[0] == 422
+        code, made = await api.call("PATCH", f"{PODS}/p/ephemeralcontainers", added, STRATEGIC)
+        assert code == 200 and "activeDeadlineSeconds" not in made["spec"]
+        assert [(c["name"], c["terminationMessagePath"]) for c in made["spec"]["ephemeralContainers"]] == [("debug", "/dev/termination-log")]
+        assert (await api.call("PATCH", f"{PODS}/p/ephemeralcontainers", {"spec": {"ephemeralContainers": []}}, MERGE))[0] == 422
+        code, refused = await api.call("POST", PODS, {"metadata": {"name": "q"}, "spec": {**made["spec"]}})
+        assert code == 422 and "cannot be set on create" in refused["message"]
 
 
 async def test_finalize_is_the_only_door_to_a_namespaces_finalizers(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def test_source_and_interpreter_are_there_read_only(tmp_path: Path) -> None:
 
 
 def test_a_host_network_pod_stays_in_the_nodes_namespace(tmp_path: Path) -> None:
-    assert make(tmp_path, pod(hostNetwork=True), {}).netns == ""
+    made = make(tmp_path, pod(hostNetwork=True, nodeName="node"), {})
+    assert (made.netns, made.files["/etc/hostname"]) == ("", "node\n")
 
 
 def test_only_empty_dirs_are_writable(tmp_path: Path) -> None:

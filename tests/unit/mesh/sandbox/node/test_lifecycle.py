@@ -17,6 +17,7 @@ from mesh.sandbox.node.podstatus import Role
         (Role.INIT, "Always", 1, True),
         (Role.INIT, "Never", 1, False),
         (Role.SIDECAR, "Never", 0, True),
+        (Role.EPHEMERAL, "Always", 1, False),
     ],
 )
 def test_who_is_started_again(role: Role, policy: str, code: int, again: bool) -> None:

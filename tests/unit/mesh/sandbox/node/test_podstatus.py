@@ -78,6 +78,19 @@ def test_an_unready_sidecar_makes_its_pod_unready() -> None:
     assert (ready["status"], ready["message"]) == ("False", "containers with unready status: [sidecar]")
 
 
+def test_an_ephemeral_container_is_shown_but_decides_nothing() -> None:
+    found = status([record(Role.MAIN, Running(1.0), ready=True), record(Role.EPHEMERAL, Waiting("ErrImagePull"))])
+    assert (found["phase"], conditions(found)["Ready"], conditions(found)["Initialized"]) == ("Running", "True", "True")
+    assert ([c["name"] for c in found["ephemeralContainerStatuses"]], "initContainerStatuses" in found) == (["ephemeral"], False)
+    again = make_records({**pod(ephemeralContainers=[{"name": "ephemeral", "image": "i"}]), "status": status([record(Role.EPHEMERAL, end(3))])})
+    assert (again["ephemeral"].role, again["ephemeral"].state) == (Role.EPHEMERAL, end(3))
+
+
+def test_a_record_says_which_image_ran_and_not_which_is_wanted() -> None:
+    written = status([Record("main", "i:1", Role.MAIN, Running(1.0))])
+    assert make_records({**pod(containers=[{"name": "main", "image": "i:2"}]), "status": written})["main"].image == "i:1"
+
+
 def test_a_readiness_gate_waits_for_its_condition() -> None:
     records = [record(Role.MAIN, Running(1.0), ready=True)]
     gates = [{"conditionType": "example.com/ok"}]
