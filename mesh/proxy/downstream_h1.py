@@ -258,7 +258,7 @@ class Downstream:
         try:
             if self._forwarding is not None:
                 if self.channel.hung_up:
-                    self.parker.wake()
+                    self._resume()
                 return
             data = self.channel.try_recv(SMALL_READ)
             if data is None:
@@ -268,7 +268,7 @@ class Downstream:
                 self.parser.feed(data)
                 head = self.parser.head()
             if head is None:
-                self.parker.wake()
+                self._resume()
                 return
             decision = decide(self, head)
             is_plain = not head.has_body and not self.channel.hung_up
@@ -276,9 +276,9 @@ class Downstream:
                 self._forwarding = decision
             else:
                 self._decision = decision
-                self.parker.wake()
+                self._resume()
         except (OSError, ProtocolError):
-            self.parker.wake()  # the task meets the same error, and knows what to do about it
+            self._resume()  # the task meets the same error, and knows what to do about it
         except Exception as exc:
             self.fail(exc)
 
@@ -287,18 +287,24 @@ class Downstream:
         self._forwarding = None
         if not keep:
             self.is_over = True
-            self.parker.wake()
+            self._resume()
             return
         self.parser.next()
         if self.parser.buffered or self.channel.is_readable or self.must_close:
-            self.parker.wake()
+            self._resume()
         elif seconds := self.terminal.manager.idle_timeout_seconds:
             self.idle.arm(now + seconds)
+
+    def _resume(self) -> None:
+        # From here on the connection is its task's. Events that come before the task runs must not be decided here too:
+        # they would take the body of the request that woke it for the next head.
+        self.channel.on_idle = None
+        self.parker.wake()
 
     def fail(self, error: Exception) -> None:
         """A callback failed: the connection's task is to raise this at its boundary."""
         self._error = error
-        self.parker.wake()
+        self._resume()
 
     def _expire(self, expired: Expired) -> None:
         self._expired = expired

@@ -8,6 +8,7 @@ import trio
 from mesh.codec.events import ProtocolError
 from mesh.model.listener import Direction
 from mesh.model.snapshot import Snapshot
+from mesh.proxy.pipeline import Proxy
 from tests.support.proxy import (
     Upstream,
     client,
@@ -314,3 +315,29 @@ async def test_the_edge_appends_forwarded_for_and_owns_the_scheme() -> None:
             sent = upstream.requests[0].lower()
             assert b"x-forwarded-for: 1.2.3.4,127.0.0.1\r\n" in sent and b"x-forwarded-proto: http\r\n" in sent
             assert b"x-envoy" not in sent and b"x-request-id: mine" not in sent and b"x-request-id: " in sent
+
+
+async def test_bodies_that_come_right_behind_their_heads_are_not_taken_for_requests() -> None:
+    # The head wakes the connection's task; the body's event may be dispatched before that task runs.
+    async def posts(proxy: Proxy) -> None:
+        async with client(proxy) as stream:
+            for _ in range(60):
+                await stream.send_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n")
+                await trio.lowlevel.checkpoint()  # so that the two halves are two events
+                await stream.send_all(b"username=jason&passwd")
+                assert (await read_response(stream))[0] == 200
+
+    async def serve(stream: trio.SocketStream, upstream: Upstream) -> None:
+        while True:
+            head, body = await read_head(stream)
+            if not head:
+                return
+            while len(body) < 21:
+                body += await stream.receive_some(100)
+            assert body == b"username=jason&passwd"
+            await stream.send_all(OK)
+
+    async with serving(serve) as upstream, running(to(upstream)) as proxy:
+        async with trio.open_nursery() as nursery:
+            for _ in range(16):
+                nursery.start_soon(posts, proxy)
