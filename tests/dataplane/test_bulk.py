@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from pathlib import Path
 
 import trio
@@ -153,3 +154,37 @@ async def test_connections_that_come_and_go_leave_nothing() -> None:
                 await proxy.drain.wait_idle()
             assert proxy.downstreams == set() and not any(pool.open for pool in proxy.current.clusters["a"].pools)
             assert len(proxy.deadlines) == 0
+
+
+async def test_uploads_one_after_the_other_on_one_connection() -> None:
+    """More of a body arrives while the connection's task, woken by its head, has not run yet."""
+    body = BLOCK[:300_000]
+
+    async def count(stream: trio.SocketStream, _upstream: Upstream) -> None:
+        buffer = b""
+        while True:
+            while b"\r\n\r\n" not in buffer:
+                if not (more := await stream.receive_some(MEGABYTE)):
+                    return
+                buffer += more
+            buffer = buffer.partition(b"\r\n\r\n")[2]
+            while len(buffer) < len(body):
+                buffer += await stream.receive_some(MEGABYTE)
+            assert buffer == body
+            buffer = b""
+            await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    def upload(port: int) -> list[bytes]:
+        answers = []
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+            for _ in range(100):
+                sock.sendall(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body))
+                sock.sendall(body)
+                answers.append(sock.recv(65536)[:12])
+        return answers
+
+    async with serving(count) as upstream:
+        config = snapshot(listener(manager(routes(forward("a")))), cluster("a", upstream.port))
+        async with running(config) as proxy:
+            assert await trio.to_thread.run_sync(upload, port_of(proxy)) == [b"HTTP/1.1 200"] * 100
+            assert proxy.crashes == 0
