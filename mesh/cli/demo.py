@@ -91,7 +91,7 @@ def play(kube: Kube, gateway_url: str, report: Report) -> None:
     out = sys.stderr
     step(f"injecting sidecars: label namespace {NAMESPACE}, deploy bookinfo")
     kube.merge("v1", "Namespace", NAMESPACE, {"metadata": {"labels": {"triomesh-injection": "enabled"}}})
-    apply_all(kube, documents(BOOKINFO / "platform/kube/bookinfo.yaml"), NAMESPACE)
+    apply_all(kube, documents(BOOKINFO / "platform/kube/bookinfo.yaml"), NAMESPACE, as_user=True)
     started = time.monotonic()
     report.pods = ready_pods(kube)
     report.seconds["bookinfo"] = time.monotonic() - started
@@ -100,7 +100,7 @@ def play(kube: Kube, gateway_url: str, report: Report) -> None:
 
     step("routing: reviews 90 % v1, 10 % v2")
     for file in ("bookinfo-gateway", "destination-rule-all", "virtual-service-reviews-90-10"):
-        apply_all(kube, documents(BOOKINFO / f"networking/{file}.yaml"), NAMESPACE)
+        apply_all(kube, documents(BOOKINFO / f"networking/{file}.yaml"), NAMESPACE, as_user=True)
     client = Client(gateway_url)
     await_page(client)
     await_weights(kube, "productpage", "reviews", [90, 10])
@@ -112,7 +112,7 @@ def play(kube: Kube, gateway_url: str, report: Report) -> None:
     print(f"   {SPLIT_REQUESTS} requests: v1 {report.split['v1_percent']:.1f} %, v2 {report.split['v2_percent']:.1f} %, {report.split['errors']} errors", file=out)
 
     step("routing by header: jason sees v2, everybody else v1")
-    apply_all(kube, documents(BOOKINFO / "networking/virtual-service-reviews-test-v2.yaml"), NAMESPACE)
+    apply_all(kube, documents(BOOKINFO / "networking/virtual-service-reviews-test-v2.yaml"), NAMESPACE, as_user=True)
     await_weights(kube, "productpage", "reviews", [])
     jason = client.login("jason")
     for user, session, wanted in (("jason", jason, "v2"), ("anonymous", {}, "v1")):

@@ -40,12 +40,16 @@ def documents(path: Path, values: Mapping[str, str] | None = None) -> Iterator[D
             yield from document["items"] if document["kind"] == "List" else [document]
 
 
-def apply_all(kube: Kube, objects: Iterable[Document], namespace: str = "default") -> int:
-    """Apply in the given order. Returns how many. Raises: KubeError whose message names the object."""
+def apply_all(kube: Kube, objects: Iterable[Document], namespace: str = "default", as_user: bool = False) -> int:
+    """Apply in the given order. Returns how many. Raises: KubeError whose message names the object.
+
+    Args: as_user: objects that the user goes on with; see `Kube.apply_as_user`.
+    """
     count = 0
+    apply = kube.apply_as_user if as_user else kube.apply
     for document in objects:
         try:
-            kube.apply(document, namespace)
+            apply(document, namespace)
         except KubeError as exc:
             raise KubeError(exc.code, exc.reason, f"{document['kind']} {document['metadata'].get('name')}: {exc}") from exc
         count += 1

@@ -18,6 +18,7 @@ from kubernetes import client, config
 
 JsonObject = dict[str, Any]
 FIELD_MANAGER = "meshctl"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REQUEST_SECONDS = 30.0
 
 
@@ -136,6 +137,14 @@ class Kube:
         path = resource.path(meta.get("namespace", default_namespace), meta["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return self.json("PATCH", path, query, document, "application/apply-patch+yaml")
+
+    def apply_as_user(self, document: JsonObject, default_namespace: str = "default") -> JsonObject:
+        """`apply` that leaves the object as `kubectl apply` would: the user's next one finds its last-applied annotation."""
+        meta = document["metadata"]
+        meta = {**meta, "namespace": meta.get("namespace", default_namespace)} if self.resource(document["apiVersion"], document["kind"]).is_namespaced else meta
+        applied = {**document, "metadata": {"annotations": {}, **meta}}
+        annotations = {**applied["metadata"]["annotations"], LAST_APPLIED: json.dumps(applied, separators=(",", ":")) + "\n"}
+        return self.apply({**document, "metadata": {**meta, "annotations": annotations}}, default_namespace)
 
     def merge(self, api_version: str, kind: str, name: str, patch: JsonObject, namespace: str = "") -> JsonObject:
         """JSON merge patch."""

@@ -140,7 +140,7 @@ def up(
     if kubeconfig is None and (pki is not None or controllers is not None):
         raise CommandError("--pki and --controllers are about the API server of --kubeconfig", USAGE)
     bring_up(name, otlp, not bare, Target(kubeconfig, pki, controllers or "auto") if kubeconfig else None)
-    step('point this shell at it:  eval "$(meshctl sandbox env)"')
+    step(f'point this shell at it:  eval "$(meshctl sandbox env{named(name)})"')
 
 
 @app.command()
@@ -168,6 +168,8 @@ def status(name: SandboxName = DEFAULT_SANDBOX, output: Output = Format.table) -
         document(row, output)
     else:
         print("\n".join(f"{key:<12}{row[key] or '-'}" for key in ("name", "state", "kubeconfig", "api", "gateway")))
+        if found.state == "crashed":
+            step(f"its supervisor is gone: `meshctl sandbox up{named(name)}` takes it up again, `meshctl sandbox down{named(name)}` removes it")
         if found.daemons:
             print("\n" + table(row["daemons"], DAEMON_COLUMNS))
     raise typer.Exit(0 if found.state == "up" else NEGATIVE)
@@ -178,12 +180,17 @@ def env(name: SandboxName = DEFAULT_SANDBOX) -> None:
     """Print `export` lines for a shell:  eval "$(meshctl sandbox env)"."""
     found = _status(name)
     if found.state == "absent":
-        raise CommandError(f"there is no sandbox {name}; bring it up with: meshctl sandbox up")
+        raise CommandError(f"there is no sandbox {name}; bring it up with: meshctl sandbox up{named(name)}")
     print(f"export KUBECONFIG={shlex.quote(str(found.kubeconfig))}")
     if url := _gateway_url(found):
         print(f"export TRIOMESH_GATEWAY_URL={shlex.quote(url)}")
     if name != DEFAULT_SANDBOX:
         print(f"export TRIOMESH_SANDBOX={shlex.quote(name)}")
+
+
+def named(name: str) -> str:
+    """The option that says which sandbox, for commands that we print."""
+    return "" if name == DEFAULT_SANDBOX else f" --name {name}"
 
 
 def _status(name: str) -> supervisor.Status:

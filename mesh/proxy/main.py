@@ -17,11 +17,11 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import trio
 
+from mesh import __version__
 from mesh.model.node import Role
 from mesh.model.snapshot import Snapshot
 from mesh.proxy.admin import Admin, Controls
@@ -78,7 +78,7 @@ class _Process:
         self._snapshot = snapshot
         self._has_status = has_status
         node = bootstrap.node
-        self._version = _version()
+        self._version = __version__
         self._telemetry = Telemetry(node.id, node.metadata, bootstrap.telemetry, self._version)
         self._scope = trio.CancelScope()
 
@@ -235,13 +235,6 @@ def _get(host: str, port: int, method: str, path: str) -> tuple[int, bytes]:
         raise OSError(f"not HTTP: {exc!r}") from exc
     finally:
         connection.close()
-
-
-def _version() -> str:
-    try:
-        return version("triomesh")
-    except PackageNotFoundError:
-        return "dev"  # a checkout on the path, never installed
 
 
 def _parser() -> argparse.ArgumentParser:

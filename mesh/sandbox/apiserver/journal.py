@@ -7,6 +7,7 @@ a watch can resume across a restart of the server.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ class Journal:
     """Concurrency: `commit` by one thread at a time; the rest at start only."""
 
     def __init__(self, path: Path, keep: int) -> None:
+        # Secrets are in it, and the state directory itself must be open to the pods' own users. SQLite gives the WAL the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")

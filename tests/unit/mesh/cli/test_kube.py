@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,3 +92,9 @@ def test_a_server_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_a_missing_kubeconfig_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(KubeError, match="no usable kubeconfig"):
         Kube(str(tmp_path / "nothing"))
+
+
+def test_what_is_applied_for_the_user_is_theirs_to_apply_again(kube: Kube) -> None:
+    applied = kube.apply_as_user({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}, "data": {"a": "b"}})
+    noted = json.loads(applied["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"])
+    assert (noted["metadata"], noted["data"]) == ({"annotations": {}, "name": "mine", "namespace": "default"}, {"a": "b"})
