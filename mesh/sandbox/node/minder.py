@@ -137,6 +137,8 @@ class Minder:
             end.code, lifecycle.exit_reason(end.code), started_at, end.finished_at, public_id(self.key), message, end.signal
         )
         self.record.state, self.record.ready, self.record.started = ended, False, False
+        if self._is_replaced():  # an end that nobody chose must not end a pod that never restarts
+            self.record.state, self.record.last = Waiting("ContainerCreating"), ended
         if self.record.role is Role.MAIN:
             self.passed.set()
         self.pod.changed()
