@@ -14,29 +14,35 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from mesh.codec.events import ProtocolError
 from mesh.codec.sock import original_dst
 from mesh.model.addr import Address
+from mesh.model.failure import Flag
 from mesh.model.listener import FilterChain, ListenerFilter
 from mesh.proxy.chains import NOTHING, Inspected, needs_http, needs_inspection
 from mesh.proxy.connect import set_nodelay
 from mesh.proxy.detect import Detected, detect, inspect, inspect_tls
 from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.http2 import serve_http2_preface
-from mesh.proxy.observe.record import Connection
+from mesh.proxy.observe.record import Connection, TcpRecord
 from mesh.proxy.opaque import Dialled, begin_opaque, serve_opaque
 from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
+from mesh.proxy.proxy_header import receive_proxy_header
 from mesh.proxy.snapshots import HttpTerminal, ListenerRuntime, TcpTerminal
 from mesh.proxy.tls import TlsChannel, TlsError
 from mesh.proxy.tls_context import alternative_names
 from mesh.proxy.xfcc import client_certificate
 
 if TYPE_CHECKING:
+    from mesh.proxy.observe.access_log import AccessLogger
     from mesh.proxy.pipeline import Proxy
 
 _log = logging.getLogger(__name__)
 _SERVED: tuple[None, bytes] = (None, b"")
 # Istio's transport_socket_connect_timeout.
 _HANDSHAKE_SECONDS = 15.0
+# Envoy's listener_filters_timeout.
+_INSPECTION_SECONDS = 15.0
 _PREFACE_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -45,6 +51,7 @@ async def serve_connection(
 ) -> None:
     """Serve one accepted connection to its end. Closes: the socket. Raises: nothing but cancellation."""
     parker = Parker()
+    log: ConnectionLog | None = None
     is_outbound = runtime.model.direction.value == "outbound"
     proxy.drain.opened(is_outbound)
     try:
@@ -56,6 +63,7 @@ async def serve_connection(
                 down, first = await accepted.serve()
             finally:
                 channel = accepted.channel
+                log = accepted.log
             del accepted
             if down is not None:
                 await down.serve(first)
@@ -68,13 +76,30 @@ async def serve_connection(
         _log.exception("connection from %s on listener %s", remote[:2], runtime.model.name)
     finally:
         sock.close()
+        if log is not None:
+            log.end(proxy.deadlines.now())
         proxy.drain.closed(is_outbound)
 
 
-class _Accepted:
-    """channel: the client's side; TLS replaces it."""
+class ConnectionLog:
+    """The line of one connection in its listener's own access log."""
 
-    __slots__ = ("_bound", "_parker", "_proxy", "_remote", "_runtime", "channel")
+    __slots__ = ("_loggers", "record")
+
+    def __init__(self, loggers: tuple[AccessLogger, ...], record: TcpRecord) -> None:
+        self._loggers = loggers
+        self.record = record
+
+    def end(self, now: float) -> None:
+        self.record.finished_at = now
+        for logger in self._loggers:
+            logger.log(self.record)
+
+
+class _Accepted:
+    """channel: the client's side; TLS replaces it. log: None = the listener keeps none of this connection."""
+
+    __slots__ = ("_bound", "_direct_remote", "_parker", "_proxy", "_remote", "_runtime", "channel", "log")
 
     def __init__(
         self, proxy: Proxy, runtime: ListenerRuntime, channel: Channel, parker: Parker, remote: Address, bound: Address
@@ -83,8 +108,9 @@ class _Accepted:
         self._runtime = runtime
         self.channel = channel
         self._parker = parker
-        self._remote = _unmapped(remote)
+        self._remote = self._direct_remote = _unmapped(remote)
         self._bound = bound
+        self.log: ConnectionLog | None = None
 
     async def serve(self) -> tuple[Downstream | None, bytes]:
         """Serve what is not HTTP/1 to its end. Returns: what is, and its first bytes."""
@@ -93,12 +119,19 @@ class _Accepted:
         destination = self._destination()
         if destination is None:
             return _SERVED
+        if ListenerFilter.PROXY_PROTOCOL in runtime.model.filters:
+            told = await self._told_destination(destination)
+            if told is None:
+                return _SERVED
+            destination = told
         if runtime.model.use_original_dst:
             virtual = proxy.current.virtual.find(destination)
             if virtual is not None:
                 runtime = virtual
         candidates = runtime.table.candidates(destination)
-        connection = Connection(str(self._remote), str(destination), str(self._remote))
+        connection = Connection(str(self._remote), str(destination), str(self._direct_remote))
+        if runtime.loggers:
+            self.log = ConnectionLog(runtime.loggers, TcpRecord(connection, proxy.deadlines.now()))
         detected = Detected(NOTHING)
         dialled: Dialled | None = None
         if needs_inspection(candidates):
@@ -109,7 +142,7 @@ class _Accepted:
                 if isinstance(terminal, TcpTerminal):
                     detected, dialled = await self._race(terminal, destination, inspector)
                 else:
-                    detected, _ = await detect(self._parker, channel, None, inspector)
+                    detected = await self._detect(runtime, inspector)
             except OSError:
                 return _SERVED  # gone before it said anything
             proxy.telemetry.detected(runtime.model.direction, _verdict(detected), proxy.deadlines.now())
@@ -119,8 +152,19 @@ class _Accepted:
             if dialled is not None:
                 dialled.close()
             proxy.no_filter_chain += 1
+            self._refused(runtime, connection, "filter_chain_not_found", Flag.NO_ROUTE)
             return _SERVED
         return await self._serve_chain(runtime, chain, connection, destination, detected, dialled)
+
+    async def _detect(self, runtime: ListenerRuntime, inspector: Callable[[bytes], Inspected | None]) -> Detected:
+        # No server can be first here, so that a client that says nothing is only taking room.
+        limit = self._proxy.deadlines.new(self.channel.end_recv)
+        limit.arm(self._proxy.deadlines.now() + (runtime.model.filters_timeout_seconds or _INSPECTION_SECONDS))
+        try:
+            detected, _ = await detect(self._parker, self.channel, None, inspector)
+        finally:
+            limit.close()
+        return detected
 
     async def _race(
         self, terminal: TcpTerminal, destination: Address, inspector: Callable[[bytes], Inspected | None]
@@ -190,6 +234,7 @@ class _Accepted:
         context = proxy.current.tls.get(terminal.tls)
         if context is None:
             proxy.tls_failures += 1
+            self._refused(runtime, connection, "TLS_error:|SECRET_NOT_READY:TLS_error_end")
             _log.warning("%s: no usable certificate for a connection from %s", name, self._remote)
             return False
         channel = TlsChannel(self.channel, context.ssl, server_side=True)
@@ -201,6 +246,7 @@ class _Accepted:
             context.verify_peer(channel)
         except OSError as exc:
             proxy.tls_failures += 1
+            self._refused(runtime, connection, str(exc.strerror))
             if isinstance(exc, TlsError):
                 _log.info("%s: %s from %s", name, exc.strerror, self._remote)
             return False
@@ -208,6 +254,27 @@ class _Accepted:
             limit.close()
         _describe(connection, channel.tls)
         return True
+
+    def _refused(self, runtime: ListenerRuntime, connection: Connection, why: str, *flags: Flag) -> None:
+        # No chain can serve the connection: its listener's log, or else the default one, is to say so.
+        if self.log is None and runtime.refusal_loggers:
+            self.log = ConnectionLog(runtime.refusal_loggers, TcpRecord(connection, self._proxy.deadlines.now()))
+        if self.log is not None:
+            self.log.record.flags = flags
+            self.log.record.details = why
+
+    async def _told_destination(self, destination: Address) -> Address | None:
+        # By the PROXY header, which also says who the client really is. None: there is no good header.
+        try:
+            header = await receive_proxy_header(self.channel)
+        except (ProtocolError, OSError) as exc:
+            self._proxy.protocol_errors += 1
+            _log.info("%s: PROXY header from %s: %s", self._runtime.model.name, self._direct_remote, exc)
+            return None
+        if header.source is None or header.destination is None:
+            return destination  # the load balancer speaks for itself
+        self._remote = _unmapped(Address(*header.source))
+        return _unmapped(Address(*header.destination))
 
     async def _first_bytes(self, terminal: HttpTerminal) -> bytes | None:
         # Enough to tell HTTP/2 with prior knowledge from HTTP/1; None: the client left, or said nothing for too long.

@@ -153,8 +153,18 @@ async def _relay(
 ) -> None:
     up = dialled.channel
     up.parker = parker
+    is_expired = False
+
+    def expire() -> None:
+        nonlocal is_expired
+        is_expired = True
+        scope.cancel()
+
     with trio.CancelScope() as scope:
         idle = proxy.deadlines.new(scope.cancel)
+        age = proxy.deadlines.new(expire)
+        if seconds := dialled.cluster.model.max_connection_duration_seconds:
+            age.arm(proxy.deadlines.now() + seconds)
         try:
             await relay(parker, channel, up, record, idle, terminal.proxy.idle_timeout_seconds, from_down=first)
         except RelayBroken as exc:
@@ -165,8 +175,9 @@ async def _relay(
             channel.abort()
         finally:
             idle.close()
+            age.close()
     if scope.cancelled_caught:
-        record.flags = (*record.flags, Flag.STREAM_IDLE_TIMEOUT)
+        record.flags = (*record.flags, Flag.DURATION_TIMEOUT if is_expired else Flag.STREAM_IDLE_TIMEOUT)
 
 
 def _pick_cluster(proxy: Proxy, terminal: TcpTerminal) -> ClusterRuntime | None:

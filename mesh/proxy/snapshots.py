@@ -90,13 +90,17 @@ Terminal = HttpTerminal | TcpTerminal
 
 
 class ListenerRuntime:
-    """A listener's chain table and the terminal of every chain."""
+    """A listener's chain table and the terminal of every chain.
 
-    __slots__ = ("_terminals", "model", "table")
+    loggers: told of every connection at its end. refusal_loggers: of those alone that no chain could serve.
+    """
+
+    __slots__ = ("_terminals", "loggers", "model", "refusal_loggers", "table")
 
     def __init__(self, model: Listener, telemetry: Telemetry) -> None:
         self.model = model
         self.table = ChainTable(model)
+        self.loggers, self.refusal_loggers = telemetry.connection_loggers(model.access_logs)
         chains = model.chains if model.default_chain is None else (*model.chains, model.default_chain)
         self._terminals = {id(chain): _terminal(chain, model.direction, telemetry) for chain in chains}
 

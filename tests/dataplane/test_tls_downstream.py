@@ -161,9 +161,7 @@ async def test_the_lowest_version_is_kept() -> None:
 
 
 async def test_clients_must_show_a_certificate_and_servers_hear_whose() -> None:
-    trust = Secret(
-        "ca", trust=TrustBundle(CLIENTS.pem, (StringMatch(StringKind.PREFIX, "spiffe://mesh/"),))
-    )
+    trust = Secret("ca", trust=TrustBundle(CLIENTS.pem, (StringMatch(StringKind.PREFIX, "spiffe://mesh/"),)))
     tls = DownstreamTls(("a",), trust_name="ca", require_client_certificate=True)
     good = CLIENTS.issue("spiffe://mesh/ns/default/sa/bob", "bob.example.com")
     edge = chain(tls, use_remote_address=True)

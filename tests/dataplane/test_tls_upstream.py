@@ -35,7 +35,9 @@ from tests.support.proxy_tls import Authority, load, serving_tls
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ROOT = Authority()
-TLS = UpstreamTls(trust_name="roots", sni="books.example.com", subject_alt_names=(StringMatch(StringKind.EXACT, "books.example.com"),))
+TLS = UpstreamTls(
+    trust_name="roots", sni="books.example.com", subject_alt_names=(StringMatch(StringKind.EXACT, "books.example.com"),)
+)
 
 
 def http(tls: UpstreamTls, port: int, *secrets: Secret, **changes: object) -> Snapshot:
@@ -78,7 +80,9 @@ async def test_who_cannot_be_verified_gets_no_byte_of_the_request(
         async with running(config) as proxy, client(proxy) as stream:
             await stream.send_all(GET)
             status, _, body, _ = await read_response(stream)
-    assert status == 503 and reason in body and b"transport failure reason: TLS_error:|CERTIFICATE_VERIFY_FAILED" in body
+    assert (
+        status == 503 and reason in body and b"transport failure reason: TLS_error:|CERTIFICATE_VERIFY_FAILED" in body
+    )
     assert upstream.requests == []
 
 
@@ -256,5 +260,3 @@ async def test_a_secret_that_is_not_there_or_bad_stops_that_cluster_alone() -> N
             assert (await read_response(stream))[0] == 200
             await stream.send_all(GET)
             assert (await read_response(stream))[0] == 200
-
-

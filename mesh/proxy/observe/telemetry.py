@@ -110,6 +110,15 @@ class Telemetry:
         self._tcp_observers.add(observer)
         return observer
 
+    def connection_loggers(
+        self, logs: tuple[AccessLog, ...]
+    ) -> tuple[tuple[AccessLogger, ...], tuple[AccessLogger, ...]]:
+        """Of a listener's own access logs: (for every connection, for connections that no chain could serve).
+
+        The default log tells only of the latter (as Istio's): the others are in their chain's log.
+        """
+        return (self._loggers(logs), ()) if logs else ((), self._loggers(()))
+
     def detected(self, direction: Direction, verdict: str, now: float) -> None:
         """Count one protocol detection. verdict: one of a few words (`http1`, `http2`, `tls`, `opaque`, `server_first`)."""
         self._detected.series((direction.value, verdict), now).values[0] += 1
