@@ -25,7 +25,7 @@ def documents(path: Path, values: Mapping[str, str] | None = None) -> Iterator[D
     Args: values: what `${NAME}` in the text stands for.
     Raises: CommandError naming file and line of malformed YAML, or the document that is not an object.
     """
-    files = sorted(file for file in path.glob("*.yaml") if file.name != "Chart.yaml") if path.is_dir() else [path]
+    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
     for file in files:
         try:
             text = file.read_text(encoding="utf-8")

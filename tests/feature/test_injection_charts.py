@@ -48,6 +48,15 @@ def test_files_agree_with_their_tables() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_a_directory_can_be_applied_as_it_is() -> None:
+    # `kubectl apply -f DIRECTORY` takes every .yaml, .yml and .json of it.
+    for directory in (CRDS, *(ROOT / "charts/triomesh" / name for name in ("manifests", "sandbox", "attach"))):
+        for path in directory.glob("*.[yj]*ml"):
+            assert all({"apiVersion", "kind", "metadata"} <= item.keys() for item in documents(path)), path
+    # Neither is a Helm chart: `helm install` must not look possible.
+    assert not list((ROOT / "charts").rglob("Chart.yaml"))
+
+
 def test_kinds_and_versions() -> None:
     kinds: dict[str, list[str]] = {}
     for version, kind in SCHEMAS:

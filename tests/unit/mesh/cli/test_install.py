@@ -11,7 +11,6 @@ from mesh.cli.install import documents, is_available
 def test_documents_of_a_directory_come_in_name_order_with_lists_unpacked(tmp_path: Path):
     (tmp_path / "2.yaml").write_text("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: B}, {apiVersion: v1, kind: C}]\n")
     (tmp_path / "1.yaml").write_text("---\napiVersion: v1\nkind: A\n---\n# nothing\n")
-    (tmp_path / "Chart.yaml").write_text("name: not an object\n")
     assert [item["kind"] for item in documents(tmp_path)] == ["A", "B", "C"]
 
 
