@@ -1,16 +1,18 @@
-"""Retry policies: Istio's `retries` and Gateway API's `retry`, and the mesh's default."""
+"""Retry policies: Istio's `retries` and Gateway API's `retry`, and what holds where nobody asked."""
 
 from __future__ import annotations
 
 from mesh.control.kube.fields import FieldError, Fields
 from mesh.model.route import RetryPolicy
 
-# pilot/pkg/networking/core/route/retry/retry.go. No status code is in the default: since Istio 1.24 a 503 is not
-# repeated unasked, because the request may have been processed.
-DEFAULT_CONDITIONS = frozenset(
+# What surely was not processed. Nobody asked for the default, so it must not do harm: docs/adr/0011.
+SAFE_CONDITIONS = frozenset({"connect-failure", "refused-stream", "reset-before-request"})
+DEFAULT_RETRY = RetryPolicy(on=SAFE_CONDITIONS, attempts=2)
+# What `retries` without `retryOn` means by Istio's documentation (pilot/pkg/networking/core/route/retry/retry.go):
+# somebody asked for exactly this.
+_ISTIO_CONDITIONS = frozenset(
     {"connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"}
 )
-DEFAULT_RETRY = RetryPolicy(on=DEFAULT_CONDITIONS, attempts=2)
 _KNOWN = frozenset(
     {
         "5xx",
@@ -41,7 +43,7 @@ def istio_retry(item: Fields) -> tuple[RetryPolicy, float | None]:
     base = item.seconds("backoff")
     ignore_previous = not item.has("retryIgnorePreviousHosts") or item.boolean("retryIgnorePreviousHosts")
     item.close()
-    on, codes = _conditions(text, item.at("retryOn")) if text else (DEFAULT_CONDITIONS, ())
+    on, codes = _conditions(text, item.at("retryOn")) if text else (_ISTIO_CONDITIONS, ())
     policy = RetryPolicy(
         on=on,
         attempts=DEFAULT_RETRY.attempts if attempts is None else attempts,
@@ -63,7 +65,7 @@ def gateway_retry(item: Fields) -> RetryPolicy:
     base = item.seconds("backoff") or DEFAULT_RETRY.backoff_base_seconds
     item.close()
     return RetryPolicy(
-        on=DEFAULT_CONDITIONS,
+        on=SAFE_CONDITIONS | {"retriable-status-codes"} if codes else SAFE_CONDITIONS,
         attempts=1 if attempts is None else attempts,
         status_codes=tuple(codes),
         backoff_base_seconds=base,
