@@ -18,7 +18,9 @@ from mesh.model.origin import ObjectRef, Problem
 CONFIG_MAP_NAME = "triomesh"
 CONFIG_MAP_KEY = "mesh"
 
-# Istio's JSON keys (pilot/pkg/model/telemetry_logging.go), sorted: a protobuf Struct keeps no order.
+# Istio's JSON keys (pilot/pkg/model/telemetry_logging.go) and two of our own, trace_id and route_origin; sorted: a
+# protobuf Struct keeps no order. Our proxy prints the origin as "VirtualService/default/reviews http[0]", an Envoy as
+# the object that the route's metadata holds.
 JSON_FORMAT: tuple[tuple[str, str], ...] = (
     ("authority", "%REQ(:AUTHORITY)%"),
     ("bytes_received", "%BYTES_RECEIVED%"),
@@ -36,7 +38,9 @@ JSON_FORMAT: tuple[tuple[str, str], ...] = (
     ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
     ("response_flags", "%RESPONSE_FLAGS%"),
     ("route_name", "%ROUTE_NAME%"),
+    ("route_origin", "%METADATA(ROUTE:triomesh.io)%"),
     ("start_time", "%START_TIME%"),
+    ("trace_id", "%TRACE_ID%"),
     ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
     ("upstream_host", "%UPSTREAM_HOST%"),
     ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import http.server
 import json
+import re
 import threading
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from mesh.control.mesh_config import JSON_FORMAT
 from mesh.model.addr import Address
 from mesh.model.cluster import Cluster, Discovery
 from mesh.model.listener import AccessLog, FilterChain, HttpFilter, HttpManager, Listener, Tracing
@@ -208,6 +210,29 @@ def test_bad_route_is_named_and_stops_no_other(upstreams, tmp_path, delta):
             envoy.wait_for(
                 "/stats?filter=rds.9080.update_success", lambda text: "9080" in text and none_yet not in text
             )
+
+
+def test_envoys_access_log_names_trace_and_origin_in_our_format(upstreams, tmp_path):
+    found, path = split(upstreams), tmp_path / "access.log"
+    web = found.listeners["web"]
+    tracing = Tracing(100.0, otlp_cluster="v1", service_name="web")
+    manager = replace(web.chains[0].filter, tracing=tracing, access_logs=(AccessLog(str(path), json=JSON_FORMAT),))
+    listeners = {"web": replace(web, chains=(FilterChain(manager),))}
+    with RunningServer() as server:
+        server.publish(replace(found, listeners=listeners))
+        with Envoy(tmp_path, server.port, True, NODE_ID) as envoy:
+            connection = serve(envoy)
+            assert get(connection, "/")[0] == 200
+            assert get(connection, "/teapot")[0] == 418
+            assert_accepted(envoy, server)
+            connection.close()
+    # Envoy writes its log when its buffer is full, every ten seconds and when it ends.
+    routed, answered = (json.loads(line) for line in path.read_text().splitlines())
+    assert set(routed) == {key for key, _ in JSON_FORMAT}
+    origin = {"kind": "VirtualService", "namespace": "default", "name": "reviews", "rule": "http[0]"}
+    assert routed["route_origin"].items() >= origin.items()
+    assert answered["route_origin"] is None
+    assert re.fullmatch(r"[0-9a-f]{32}", routed["trace_id"]) and routed["trace_id"] != answered["trace_id"]
 
 
 def test_cluster_added_with_its_route_never_loses_a_request(upstreams, tmp_path):

@@ -60,6 +60,13 @@ def test_the_other_fields_of_a_config_with_a_mistake_hold() -> None:
     assert (config.proxy.access_log_path, problems) == ("", ["mesh.connectTimeout"])
 
 
+def test_our_proxy_names_the_object_that_decided() -> None:
+    # Istio's keys, and two of our own; an Envoy prints the second as an object.
+    formats = dict(JSON_FORMAT)
+    assert (formats["trace_id"], formats["route_origin"]) == ("%TRACE_ID%", "%METADATA(ROUTE:triomesh.io)%")
+    assert list(JSON_FORMAT) == sorted(JSON_FORMAT)
+
+
 @pytest.mark.parametrize("name", ["manifests/10-config.yaml", "sandbox/config.yaml"])
 def test_the_charts_own_config_is_clean(name: str) -> None:
     text = (ROOT / "charts" / "triomesh" / name).read_text().replace("${OTLP}", "127.0.0.1:4317")
