@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mesh.control.kube import kinds
-from mesh.control.kube.objects import Meta
+from mesh.control.kube.objects import Key, KubeSecret, Meta
 from mesh.control.kube.world import World
 from mesh.model.origin import ObjectRef, Origin
 from mesh.model.snapshot import Snapshot
 
+_SECRET = "kubernetes://"
+"""How `translate.gateway` names the SDS resource of a Secret: with namespace and name."""
 _KINDS = (
     kinds.VIRTUAL_SERVICE,
     kinds.DESTINATION_RULE,
@@ -44,6 +46,10 @@ def _all(snapshot: Snapshot, resource: str) -> Iterator[Origin]:
         for chain in (*listener.chains, *filter(None, (listener.default_chain,))):
             if chain.origin is not None:
                 yield chain.origin
+    for server in snapshot.listeners.values():
+        for chain in server.chains:
+            if chain.tls is not None and chain.origin is not None and resource in chain.tls.certificate_names:
+                yield chain.origin
     routes = snapshot.routes.get(resource)
     for host in routes.virtual_hosts if routes is not None else ():
         yield from (route.origin for route in host.routes if route.origin is not None)
@@ -54,10 +60,11 @@ def _all(snapshot: Snapshot, resource: str) -> Iterator[Origin]:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a proxy said about an object of this generation."""
+    """What a proxy said about an object of this generation, because of this secret if one was refused."""
 
     generation: int
     text: str
+    secret: tuple[Key, KubeSecret | None] | None = None
 
 
 class Refusals:
@@ -69,14 +76,23 @@ class Refusals:
 
     def note(self, world: World, snapshot: Snapshot, node: str, kind: str, resource: str, message: str) -> None:
         self._by_resource[node, kind, resource] = message
+        secret = None
+        if resource.startswith(_SECRET):
+            namespace, _, name = resource.removeprefix(_SECRET).partition("/")
+            secret = (namespace, name), world.secrets.get((namespace, name))
         for origin in origins(snapshot, resource, message):
             for meta in metas(world, origin):
-                self._by_object[meta.ref] = Refusal(meta.generation, f"{node}: {resource}: {message}")
+                self._by_object[meta.ref] = Refusal(meta.generation, f"{node}: {resource}: {message}", secret)
 
     def of_objects(self, world: World) -> dict[ObjectRef, str]:
-        """By object, for the generation that is in force."""
+        """By object, for the generation, and the content of the secret, that are in force."""
         current = {item.meta.ref: item.meta.generation for kind in _KINDS for item in world.of(kind).values()}
-        self._by_object = {ref: r for ref, r in self._by_object.items() if current.get(ref) == r.generation}
+        self._by_object = {
+            ref: refusal
+            for ref, refusal in self._by_object.items()
+            if current.get(ref) == refusal.generation
+            and (refusal.secret is None or world.secrets.get(refusal.secret[0]) == refusal.secret[1])
+        }
         return {ref: refusal.text for ref, refusal in self._by_object.items()}
 
     def view(self) -> list[dict[str, str]]:

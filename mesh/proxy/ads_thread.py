@@ -10,7 +10,7 @@ import logging
 import queue
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,13 @@ _OPTIONS = (
 class AdsThread:
     """Concurrency: `start` and `close` from the trio thread; `publish` is called there, too.
 
+    publish: puts an update to use; returns the names of resources -> why they cannot be used: they are NACKed.
+
     connected: a stream is open and has answered. streams: how many were opened.
     """
 
     def __init__(
-        self, client: AdsClient, address: Address, publish: Callable[[Update], None], state: Path | None = None
+        self, client: AdsClient, address: Address, publish: Callable[[Update], Mapping[str, str]], state: Path | None = None
     ) -> None:
         """Args: state: file that holds the last configuration, for a start without a control plane; None: no file."""
         self._state = state
@@ -58,6 +60,7 @@ class AdsThread:
         self._thread = threading.Thread(target=self._run, name="ads", daemon=True)
         self._token: trio.lowlevel.TrioToken | None = None
         self._call: Any = None
+        self._problems: Mapping[str, str] = {}
         self.connected = False
         self.streams = 0
 
@@ -166,9 +169,11 @@ class AdsThread:
         for error in update.rejected:
             _log.error("rejected %s", error)
         if update.snapshot is not None or update.complete:
-            trio.from_thread.run_sync(self._publish, update, trio_token=self._token)
+            problems = trio.from_thread.run_sync(self._publish, update, trio_token=self._token)
+            if update.snapshot is not None:
+                self._problems = problems
         # ACKed only now: "accepted" means that it is in use.
-        for request in update.requests:
+        for request in self._client.on_applied(update, self._problems):
             outgoing.put(request)
 
 

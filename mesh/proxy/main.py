@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -109,15 +109,17 @@ class _Process:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._telemetry.close)
 
-    def _on_update(self, update: Update) -> None:
-        if update.snapshot is not None:
-            self._apply(update.snapshot)
+    def _on_update(self, update: Update) -> Mapping[str, str]:
+        problems = self._apply(update.snapshot) if update.snapshot is not None else {}
         if update.complete and not self._readiness.is_configured:
             self._on_complete()
+        return problems
 
-    def _apply(self, snapshot: Snapshot) -> None:
-        for name, problem in self._proxy.apply(snapshot).items():
+    def _apply(self, snapshot: Snapshot) -> Mapping[str, str]:
+        problems = self._proxy.apply(snapshot)
+        for name, problem in problems.items():
             _log.error("%s: %s", name, problem)
+        return problems
 
     def _on_complete(self) -> None:
         self._readiness.on_configured()

@@ -32,6 +32,8 @@ from mesh.xds.warming import Accepted, Warmer
 __all__ = ["AdsClient", "StateError", "Update"]
 
 _WHOLE = (Kind.CLUSTER, Kind.LISTENER)
+_COMPILED = (Kind.CLUSTER, Kind.LISTENER, Kind.ROUTE, Kind.SECRET)
+"""Types whose resources may turn out to be of no use after decoding."""
 _WRAPPER_URL = "type.googleapis.com/envoy.service.discovery.v3.Resource"
 
 
@@ -44,12 +46,14 @@ class Update:
     missing or a cluster whose endpoints are: those keep their last warm version, or stay out until they are warm.
     complete: nothing is missing and CDS and LDS have both answered: a starting proxy may become ready.
     rejected: resources of this response that were NACKed.
+    answered: type and names of the response that the first request answers; None when there was none.
     """
 
     requests: tuple[bytes, ...] = ()
     snapshot: Snapshot | None = None
     complete: bool = False
     rejected: tuple[DecodeError, ...] = ()
+    answered: tuple[Kind, frozenset[str]] | None = None
 
 
 @dataclass(slots=True)
@@ -75,6 +79,9 @@ class AdsClient:
         self._given_up: set[Ref] = set()
         self._missing: set[Ref] = set()
         self._answered: set[Kind] = set()
+        self._in_response: set[str] = set()
+        self._problems: dict[Ref, tuple[str, str]] = {}
+        self._unusable: set[Ref] = set()
         self._topics: dict[Kind, _Topic] = {}
         self._warmer = Warmer()
 
@@ -104,6 +111,8 @@ class AdsClient:
         # What did not exist on the old stream may exist now; what was refused there is sent again if it is still so.
         self._absent.clear()
         self._rejections.clear()
+        self._unusable = set(self._problems)
+        self._problems.clear()
         requests = [self._first_request(kind, set()) for kind in _WHOLE]
         return (*requests, *self._subscribe())
 
@@ -123,12 +132,50 @@ class AdsClient:
         topic = self._topics.get(kind) if kind is not None else None
         if kind is None or topic is None:
             raise ProtocolError(f"a response of type {response.type_url!r}, which was not asked for")
+        self._in_response = set()
         errors = self._take_delta(kind, response) if is_delta else self._take_sotw(kind, response)
         self._answered.add(kind)
         topic.nonce = response.nonce
         if not is_delta and not errors:
             topic.version = response.version_info
-        return self._update(errors, self._answer(kind, topic, errors))
+        return self._update(errors, self._answer(kind, topic, errors), (kind, frozenset(self._in_response)))
+
+    def on_applied(self, update: Update, problems: Mapping[str, str]) -> tuple[bytes, ...]:
+        """The snapshot of `update` was put to use: the requests to write instead of the update's.
+
+        Args: problems: names of resources -> why they cannot be used although they could be decoded (a port that
+            is taken, a key that does not fit). The ACK of a response that brought one becomes a NACK; one that came
+            earlier (a listener that only now has its routes) is refused afterwards, by name. Each is said once.
+        """
+        fresh = self._fresh_problems(problems)
+        requests = list(update.requests)
+        for kind, errors in fresh.items():
+            topic = self._topics.get(kind)
+            if topic is None:
+                continue
+            answered, names = update.answered or (None, frozenset[str]())
+            now = [error for error in errors if kind is answered and error.resource in names]
+            if now:
+                requests[0] = self._answer(kind, topic, (*update.rejected, *now))
+            late = [error for error in errors if error not in now]
+            if late:
+                requests.append(self._answer(kind, topic, late))
+        return tuple(requests)
+
+    def _fresh_problems(self, problems: Mapping[str, str]) -> dict[Kind, list[DecodeError]]:
+        """What was not reported yet on this stream, of these versions. Forgets what is solved."""
+        now = {
+            (kind, name): (self._accepted[kind][name].version, text)
+            for name, text in problems.items()
+            for kind in _COMPILED
+            if name in self._accepted[kind]
+        }
+        fresh: dict[Kind, list[DecodeError]] = {}
+        for (kind, name), report in now.items():
+            if self._problems.get((kind, name)) != report:
+                fresh.setdefault(kind, []).append(DecodeError(name, "", report[1]))
+        self._problems = now
+        return fresh
 
     def give_up_waiting(self) -> Update:
         """Envoy's initial_fetch_timeout (15 s): go on without what is missing (no endpoints, no routes)."""
@@ -206,6 +253,7 @@ class AdsClient:
 
     def _take(self, kind: Kind, name: str, version: str, body: bytes, errors: list[DecodeError]) -> str:
         """Accept one resource or say why not. Returns its name."""
+        self._in_response.add(name)
         held = self._accepted[kind].get(name)
         if held is not None and held.body == body:
             # The very value stays, so that whoever compiled it finds it again.
@@ -220,6 +268,7 @@ class AdsClient:
             self._rejections[kind, named.resource] = named
             return named.resource
         own_name = name or (value.cluster_name if isinstance(value, LoadAssignment) else value.name)
+        self._in_response.add(own_name)
         self._accept(kind, own_name, Accepted(value, version, body, references(value)))
         return own_name
 
@@ -234,7 +283,12 @@ class AdsClient:
 
     # What follows
 
-    def _update(self, errors: list[DecodeError], answer: bytes | None) -> Update:
+    def _update(
+        self,
+        errors: list[DecodeError],
+        answer: bytes | None,
+        answered: tuple[Kind, frozenset[str]] | None = None,
+    ) -> Update:
         snapshot, self._missing = self._warmer.warm(self._accepted, self._absent | self._given_up)
         # The answer goes out first: a server may hold back what follows until it has it.
         requests = [answer] if answer is not None else []
@@ -245,7 +299,7 @@ class AdsClient:
         self.complete = not self._missing and all(kind in self._answered for kind in _WHOLE)
         is_new = snapshot != self.snapshot
         self.snapshot = snapshot
-        return Update(tuple(requests), snapshot if is_new else None, self.complete, tuple(errors))
+        return Update(tuple(requests), snapshot if is_new else None, self.complete, tuple(errors), answered)
 
     def _forget_unneeded(self) -> dict[Kind, set[str]]:
         """What is needed now, by type; everything else that goes by name is forgotten."""
@@ -282,7 +336,10 @@ class AdsClient:
                     node=node,
                     type_url=kind.value,
                     resource_names_subscribe=sorted(names),
-                    initial_resource_versions={name: item.version for name, item in held.items()},
+                    # What we could not use is sent again, so that the new stream's server hears of it.
+                    initial_resource_versions={
+                        name: item.version for name, item in held.items() if (kind, name) not in self._unusable
+                    },
                 )
             )
         return _bytes(discovery_pb.DiscoveryRequest(node=node, type_url=kind.value, resource_names=sorted(names)))

@@ -8,6 +8,7 @@ When to answer a request (the rest is silence):
     first of its type, or a SotW one without nonce    everything asked for
     NACK                                              nothing; the refused version is not sent again
     NACK of several that does not say which           each of them once more, alone (endpoints, routes, secrets)
+    NACK, naming it, of what was ACKed before         nothing; as if it had been refused at once
     ACK                                               whatever waited for it
     stale nonce                                       nothing (SotW: its names are ignored too; a newer request follows)
     names added                                       those
@@ -195,8 +196,9 @@ class AdsStream:
         refusals: tuple[Refusal, ...] = ()
         is_stale = False
         if request.response_nonce and not is_first:
-            is_stale = request.response_nonce not in sub.in_flight
+            is_known = request.response_nonce in sub.in_flight
             refusals = self._settle(sub, request, now)
+            is_stale = not is_known and not refusals
         if WILDCARD in subscribe:
             sub.is_wildcard = True
         if not is_first:
@@ -225,7 +227,7 @@ class AdsStream:
         """ACK or NACK of one of our responses, if it is that."""
         nonce = request.response_nonce
         if nonce not in sub.in_flight:
-            return ()
+            return self._settle_late(sub, request, now)
         if not request.HasField("error_detail"):
             sub.on_ack(nonce)
             return ()
@@ -241,6 +243,14 @@ class AdsStream:
         sub.on_nack(nonce, by_name, request.error_detail.message, now)
         if not refused:
             return (Refusal(sub.kind, "", request.error_detail.message),)
+        return tuple(Refusal(sub.kind, name, message) for name, message in refused)
+
+    def _settle_late(self, sub: Subscription, request: Any, now: float) -> tuple[Refusal, ...]:
+        """Our own client may find only later that it cannot use what it took (a port that is taken): it names it."""
+        if not request.HasField("error_detail") or not request.response_nonce.startswith(f"{self._stream_id}-"):
+            return ()
+        refused = named_in_details(request.error_detail, sub.acked)
+        sub.on_late_nack(refused, now)
         return tuple(Refusal(sub.kind, name, message) for name, message in refused)
 
     def _answer_unknown(self, request: Any) -> tuple[Response, ...]:

@@ -136,6 +136,12 @@ class Subscription:
             if resource is not None and self.covers(name):
                 self.rejected[name] = Rejection(resource.version, message, now)
 
+    def on_late_nack(self, refused: Iterable[tuple[str, str]], now: float) -> None:
+        """(name, message): the client has found that it cannot use what it had accepted."""
+        for name, message in refused:
+            if self.covers(name):
+                self.rejected[name] = Rejection(self.acked[name].version, message, now)
+
     def on_vague_nack(self, nonce: str) -> None:
         """One of several was refused, and nobody can say which were taken: each is sent again, alone."""
         *earlier, last = self._settle(nonce)

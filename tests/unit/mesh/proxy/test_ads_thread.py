@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -34,6 +35,7 @@ class Server:
     def __init__(self, config: Snapshot) -> None:
         self.config = config
         self.streams = 0
+        self.refusals: SimpleQueue[tuple[str, str]] = SimpleQueue()
         self._pushes: list[SimpleQueue[bytes | None]] = []
 
     def push(self, config: Snapshot) -> None:
@@ -59,7 +61,10 @@ class Server:
         Thread(target=read, daemon=True).start()
         while (item := incoming.get()) is not None:
             if item:
-                responses = stream.on_request(item, 0.0).responses
+                reaction = stream.on_request(item, 0.0)
+                responses = reaction.responses
+                for refusal in reaction.refusals:
+                    self.refusals.put((refusal.resource, refusal.message))
             else:
                 responses = stream.on_snapshot(Encoder().bundle(self.config), 0.0)
             for response in responses:
@@ -86,7 +91,12 @@ CONFIG = snapshot(listener(manager(routes(forward("a")))), cluster("a", 80))
 @contextmanager
 def following(port: int, state: Path | None = None) -> Iterator[tuple[AdsThread, trio.MemoryReceiveChannel[Update]]]:
     send, receive = trio.open_memory_channel[Update](100)
-    thread = AdsThread(AdsClient(NODE), Address("127.0.0.1", port), send.send_nowait, state)
+
+    def publish(update: Update) -> dict[str, str]:
+        send.send_nowait(update)
+        return {"unusable": "of no use"}  # whatever its type, when there is one of this name
+
+    thread = AdsThread(AdsClient(NODE), Address("127.0.0.1", port), publish, state)
     thread.start()
     try:
         yield thread, receive
@@ -138,3 +148,14 @@ async def test_a_proxy_starts_from_disk_when_nobody_answers(tmp_path: Path) -> N
     with following(1, state) as (_, updates), trio.move_on_after(0.3) as scope:
         await updates.receive()
     assert scope.cancelled_caught
+
+
+async def test_what_cannot_be_used_is_refused_and_after_a_reconnect_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    server = Server(replace(CONFIG, clusters={**CONFIG.clusters, "unusable": cluster("unusable", 80)}))
+    with serving(server) as port, following(port) as (thread, updates):
+        await complete(updates)
+        assert await trio.to_thread.run_sync(partial(server.refusals.get, timeout=10)) == ("unusable", "of no use")
+        thread._call.cancel()
+        assert await trio.to_thread.run_sync(partial(server.refusals.get, timeout=10)) == ("unusable", "of no use")
+    assert server.streams == 2

@@ -237,3 +237,34 @@ def test_private_keys_are_dumped_on_request_only(client):
 def test_another_nodes_dump_is_refused(client):
     with pytest.raises(StateError):
         AdsClient(Node("other", Role.SIDECAR, "", "", "")).restore(client.dump())
+
+
+def test_what_turns_out_to_be_of_no_use_is_refused_instead_of_acked(client):
+    client.on_response(response(LDS))
+    update = client.on_response(response(CDS, cluster("c", 1.0, Discovery.STATIC), cluster("d", 1.0, Discovery.STATIC)))
+    assert requests(client.on_applied(update, {"c": "no such key", "nobody": "x"})) == [
+        (CDS, [], [], "n", "c: no such key")
+    ]
+    update = client.on_response(response(CDS, cluster("e", 1.0, Discovery.STATIC), nonce="n2"))
+    assert requests(client.on_applied(update, {"c": "no such key"})) == [(CDS, [], [], "n2", "")]
+
+
+def test_what_came_earlier_is_refused_by_name_once(client):
+    client.on_response(response(CDS, cluster("c", 1.0, Discovery.STATIC), nonce="n1"))
+    client.on_response(response(LDS, http_listener("l", "r"), nonce="n2"))
+    update = client.on_response(response(RDS, route_config("r", "c"), nonce="n3"))
+    late = (LDS, [], [], "n2", "l: the port is taken")
+    assert requests(client.on_applied(update, {"l": "the port is taken"})) == [(RDS, [], [], "n3", ""), late]
+    update = client.on_response(response(RDS, route_config("r", "d"), nonce="n4"))
+    assert requests(client.on_applied(update, {"l": "the port is taken"})) == [(RDS, [], [], "n4", "")]
+
+
+def test_what_is_of_no_use_is_asked_for_again_on_a_new_stream(client):
+    client.on_response(response(LDS))
+    update = client.on_response(response(CDS, cluster("c", 1.0, Discovery.STATIC), cluster("d", 1.0, Discovery.STATIC)))
+    client.on_applied(update, {"c": "no such key"})
+    client.on_close()
+    first = discovery_pb.DeltaDiscoveryRequest.FromString(client.on_open()[0])
+    assert list(first.initial_resource_versions) == ["d"]
+    update = client.on_response(response(CDS, cluster("c", 1.0, Discovery.STATIC)))
+    assert requests(client.on_applied(update, {"c": "no such key"}))[0] == (CDS, [], [], "n", "c: no such key")

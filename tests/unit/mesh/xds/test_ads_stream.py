@@ -10,8 +10,9 @@ from mesh.xds import ads_stream
 from mesh.xds import response as response_module
 from mesh.xds.ads_stream import AdsStream
 from mesh.xds.encode import Encoder
-from mesh.xds.error import LimitError, ProtocolError
+from mesh.xds.error import DecodeError, LimitError, ProtocolError
 from mesh.xds.kind import BY_URL, Kind, Variant
+from mesh.xds.nack import write_nack
 from mesh.xds.node import write_node
 from mesh.xds.resource import Bundle
 from tests.support.xds_wire import NODE, assignment, cluster, http_listener, route_config, snapshot, tcp_listener
@@ -38,7 +39,7 @@ class Peer:
         if served is not None:
             self.stream.on_snapshot(served, 0.0)
 
-    def ask(self, kind, *names, drop=(), nonce="", error=None, versions=None, url=None):
+    def ask(self, kind, *names, drop=(), nonce="", error=None, versions=None, url=None, detail=None):
         url = url or kind.value
         node = write_node(NODE) if self.stream.node is None else None
         if self.is_delta:
@@ -56,6 +57,8 @@ class Peer:
             )
         if error is not None:
             request.error_detail.CopyFrom(status_pb2.Status(code=3, message=error))
+        if detail is not None:
+            request.error_detail.CopyFrom(detail)
         reaction = self.stream.on_request(request.SerializeToString(), self.now)
         self.refusals = [(refusal.kind, refusal.resource) for refusal in reaction.refusals]
         self.is_stale = reaction.is_stale
@@ -144,6 +147,24 @@ def test_nack_is_reported_and_not_answered(variant):
     assert [(line.name, line.status.name, line.error) for line in peer.stream.status() if line.kind is CDS] == [
         ("c", "ERROR", "bad")
     ]
+
+
+def test_what_was_taken_may_be_refused_later_by_name():
+    peer = Peer()
+    peer.ask(CDS)
+    peer.ack(CDS)
+    detail = status_pb2.Status()
+    write_nack(detail, [DecodeError("c", "", "of no use"), DecodeError("unknown", "", "x")])
+    peer.ask(CDS, nonce=peer.nonces[CDS.value], detail=detail)
+    assert (peer.refusals, peer.is_stale) == ([(CDS, "c")], False)
+    assert [(line.status.name, line.error) for line in peer.stream.status() if line.kind is CDS] == [
+        ("ERROR", "of no use")
+    ]
+    peer.ask(CDS, nonce="another-1", detail=detail)
+    assert (peer.refusals, peer.is_stale) == ([], True)
+    peer.publish(bundle(cluster("c", 2.0)))
+    peer.ack(CDS)
+    assert [line.status.name for line in peer.stream.status() if line.kind is CDS] == ["SYNCED"]
 
 
 @both
