@@ -163,12 +163,15 @@ class AdsClient:
         return tuple(requests)
 
     def _fresh_problems(self, problems: Mapping[str, str]) -> dict[Kind, list[DecodeError]]:
-        """What was not reported yet on this stream, of these versions. Forgets what is solved."""
+        """What was not reported yet on this stream, of these versions. Forgets what is solved.
+
+        What this stream has not brought yet is left for later: its server would not know what is meant.
+        """
         now = {
             (kind, name): (self._accepted[kind][name].version, text)
             for name, text in problems.items()
             for kind in _COMPILED
-            if name in self._accepted[kind]
+            if name in self._accepted[kind] and (kind, name) not in self._unusable
         }
         fresh: dict[Kind, list[DecodeError]] = {}
         for (kind, name), report in now.items():
@@ -254,6 +257,7 @@ class AdsClient:
     def _take(self, kind: Kind, name: str, version: str, body: bytes, errors: list[DecodeError]) -> str:
         """Accept one resource or say why not. Returns its name."""
         self._in_response.add(name)
+        self._unusable.discard((kind, name))
         held = self._accepted[kind].get(name)
         if held is not None and held.body == body:
             # The very value stays, so that whoever compiled it finds it again.

@@ -266,5 +266,7 @@ def test_what_is_of_no_use_is_asked_for_again_on_a_new_stream(client):
     client.on_close()
     first = discovery_pb.DeltaDiscoveryRequest.FromString(client.on_open()[0])
     assert list(first.initial_resource_versions) == ["d"]
+    update = client.on_response(response(LDS))
+    assert requests(client.on_applied(update, {"c": "no such key"})) == [(LDS, [], [], "n", "")]
     update = client.on_response(response(CDS, cluster("c", 1.0, Discovery.STATIC)))
     assert requests(client.on_applied(update, {"c": "no such key"}))[0] == (CDS, [], [], "n", "c: no such key")
