@@ -140,5 +140,5 @@ def test_delete_is_validated_with_the_old_object(api: client.ApiClient, hook: We
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}]
     register(api, hook, "Validating", rules=rules, objectSelector={"matchLabels": {"keep": "yes"}})
     hook.decide = lambda request: {"allowed": request["oldObject"]["metadata"]["name"] != "kept"}
-    assert call(api, "DELETE", f"{CM}/kept")[0] == 403
+    assert call(api, "DELETE", f"{CM}/kept")[0] == 400
     assert hook.asked[0]["object"] is None

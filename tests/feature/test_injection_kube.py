@@ -1,10 +1,9 @@
 """Injection as a story, on a real kube-apiserver: the webhook over HTTPS, called as the Service, with the rights of its
-own ServiceAccount. Needs the binaries of scripts/kube-binaries.sh: runs when TRIOMESH_TEST_KUBE is set (`make test-kube`).
+own ServiceAccount. Needs the binaries of scripts/kube-binaries.sh: runs with `--kube=real` (`make test-kube`).
 """
 
 import base64
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from tests.support.injector_process import CRDS, MANIFESTS, ROOT, ConnectProxy, 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*verify=<str>.*:DeprecationWarning"),  # of tests/support/kube_server.py
-    pytest.mark.skipif(not os.environ.get("TRIOMESH_TEST_KUBE"), reason="TRIOMESH_TEST_KUBE is not set (make test-kube sets it)"),
+    pytest.mark.real_kube,
 ]
 
 

@@ -46,7 +46,8 @@ class Admission:
         """The object after everything that may change it. Raises: ApiError 403, 500, or what a webhook answers."""
         from mesh.sandbox.apiserver import prepare
 
-        if call.resource.key == "pods" and operation is Operation.CREATE and not call.target.subresource:
+        is_new_pod = call.resource.key == "pods" and operation is Operation.CREATE and not call.target.subresource
+        if is_new_pod:
             podadmission.admit(new, self._store, call.target.namespace)
         hooks = self._hooks("mutatingwebhookconfigurations", call, operation, new, old)
         changed_by: list[int] = []
@@ -57,6 +58,8 @@ class Admission:
                 changed_by.append(index)
                 prepare.normalise(new, old, call)
         if changed_by:
+            if is_new_pod:  # containers that a webhook added want the account's token too
+                podadmission.admit(new, self._store, call.target.namespace)
             # A hook that asked for it sees the object again if a later one changed it.
             for index, hook in enumerate(hooks):
                 if hook.reinvoke and changed_by[-1] > index:
@@ -74,7 +77,7 @@ class Admission:
 
         async def ask(index: int, hook: Hook) -> None:
             try:
-                await self._ask(call, hook, operation, new, old)
+                await self._ask(call, hook, operation, new, old, is_validating=True)
             except status.ApiError as exc:
                 refusals[index] = exc
 
@@ -106,11 +109,15 @@ class Admission:
             return new
         try:
             patched = webhooks.apply_patch(copy.deepcopy(new), answer, hook)
+        except webhooks.Moved as exc:
+            raise status.bad_request(f'failed calling webhook "{hook.name}": {exc}') from exc
         except HookError as exc:
             raise status.internal(f'failed calling webhook "{hook.name}": {exc}') from exc
         return patched
 
-    async def _ask(self, call: Call, hook: Hook, operation: Operation, new: Obj | None, old: Obj | None) -> webhooks.Answer | None:
+    async def _ask(
+        self, call: Call, hook: Hook, operation: Operation, new: Obj | None, old: Obj | None, is_validating: bool = False
+    ) -> webhooks.Answer | None:
         """The answer of one hook; None when it failed and its policy is to ignore that. Raises: ApiError: refused, or failed."""
         if call.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise status.bad_request(f'admission webhook "{hook.name}" does not support dry run')
@@ -121,6 +128,8 @@ class Admission:
         try:
             with trio.fail_after(hook.timeout_seconds):
                 answer = webhooks.read_answer(await self._caller.call(hook, review), review, hook)
+            if answer.patch and is_validating:
+                raise HookError("validating webhook may not return response.patch")
         except (HookError, trio.TooSlowError) as exc:
             why = f"context deadline exceeded ({hook.timeout_seconds:g}s)" if isinstance(exc, trio.TooSlowError) else str(exc)
             self._metrics.observe_hook(hook.name, "error", trio.current_time() - started)

@@ -65,8 +65,6 @@ def _resolve_conflicts(managers: Managers, key: tuple[str, str, str, str], chang
             managers.sets[other] = fields.difference(owned, contested)
             continue
         who = f'"{other[0]}"' + (f' with subresource "{other[3]}"' if other[3] else "") + (f" using {other[2]}" if other[1] != APPLY else "")
-        if other[1] != APPLY and managers.times.get(other):
-            who += f" at {managers.times[other]}"
         found = fields.paths(contested)
         causes += [Cause("FieldManagerConflict", path, f"conflict with {who}") for path in found]
         lines += [f"conflict with {who}: {path}" for path in found] if len(found) == 1 else [f"conflicts with {who}:\n- " + "\n- ".join(found)]

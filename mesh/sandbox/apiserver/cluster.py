@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 from collections.abc import Callable
@@ -52,6 +53,7 @@ class Call:
     verb: str
     resource: Resource
     warnings: list[str] = field(default_factory=list)
+    is_name_generated: bool = False
 
     @property
     def key(self) -> Key:
@@ -60,10 +62,13 @@ class Call:
 
     @property
     def dry_run(self) -> bool:
-        """`dryRun=All`. Raises: ApiError 400: another value."""
+        """`dryRun=All`. Raises: ApiError 422: another value."""
         values = self.request.query.get("dryRun", [])
         if any(value != "All" for value in values):
-            raise status.bad_request(f'invalid dry-run option: {values}; the only supported value is "All"')
+            shown = json.dumps(values, separators=(",", ":"))
+            cause = status.Cause("FieldValueNotSupported", "dryRun", f'Unsupported value: {shown}: supported values: "All"')
+            kind = {"create": "CreateOptions", "patch": "PatchOptions", "update": "UpdateOptions"}.get(self.verb, "DeleteOptions")
+            raise status.invalid("meta.k8s.io", kind, "", [cause])
         return bool(values)
 
     @property

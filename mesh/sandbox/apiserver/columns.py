@@ -196,7 +196,7 @@ PLAIN = (columns("Name Age"), lambda o, now: [name_of(o), age_of(o, now)])
 
 PRINTERS: dict[str, tuple[tuple[Column, ...], Cells]] = {
     "pods": (columns("Name Ready Status Restarts Age IP* Node* Nominated_Node* Readiness_Gates*"), pod_cells),
-    "deployments.apps": (columns("Name Ready Up-to-date# Available# Age Containers* Images* Selector*"), _deployment),
+    "deployments.apps": (columns("Name Ready Up-to-date Available Age Containers* Images* Selector*"), _deployment),
     "replicasets.apps": (columns("Name Desired# Current# Ready# Age Containers* Images* Selector*"), _replica_set),
     "statefulsets.apps": (columns("Name Ready Age Containers* Images*"), _stateful_set),
     "daemonsets.apps": (columns("Name Desired# Current# Ready# Up-to-date# Available# Node_Selector Age Containers* Images* Selector*"), _daemon_set),
@@ -208,9 +208,9 @@ PRINTERS: dict[str, tuple[tuple[Column, ...], Cells]] = {
     "nodes": (columns("Name Status Roles Age Version Internal-IP* External-IP* OS-Image* Kernel-Version* Container-Runtime*"), _node),
     "events": (columns("Last_Seen Type Reason Object Subobject* Source* Message First_Seen* Count#* Name*"), _event),
     "namespaces": (columns("Name Status Age"), lambda o, now: [name_of(o), o.get("status", {}).get("phase", ""), age_of(o, now)]),
-    "configmaps": (columns("Name Data# Age"), lambda o, now: [name_of(o), len(o.get("data") or ()) + len(o.get("binaryData") or ()), age_of(o, now)]),
-    "secrets": (columns("Name Type Data# Age"), lambda o, now: [name_of(o), o.get("type", "Opaque"), len(o.get("data") or ()), age_of(o, now)]),
-    "serviceaccounts": (columns("Name Secrets# Age"), lambda o, now: [name_of(o), len(o.get("secrets") or ()), age_of(o, now)]),
+    "configmaps": (columns("Name Data Age"), lambda o, now: [name_of(o), len(o.get("data") or ()) + len(o.get("binaryData") or ()), age_of(o, now)]),
+    "secrets": (columns("Name Type Data Age"), lambda o, now: [name_of(o), o.get("type", "Opaque"), len(o.get("data") or ()), age_of(o, now)]),
+    "serviceaccounts": (columns("Name Secrets Age"), lambda o, now: [name_of(o), len(o.get("secrets") or ()), age_of(o, now)]),
     "ingresses.networking.k8s.io": (columns("Name Class Hosts Address Ports Age"), _ingress),
     "ingressclasses.networking.k8s.io": (columns("Name Controller Parameters Age"), lambda o, now: [
         name_of(o), o.get("spec", {}).get("controller", ""), (o.get("spec", {}).get("parameters") or {}).get("name", "<none>"), age_of(o, now)]),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import logging
 from typing import Any
 
-from mesh.sandbox.apiserver import rules
+from mesh.sandbox.apiserver import expressions, rules
 from mesh.sandbox.apiserver.discovery import version_rank
 from mesh.sandbox.apiserver.jsonpath import BadPath, parse
 from mesh.sandbox.apiserver.names import is_label, is_subdomain
 from mesh.sandbox.apiserver.registry import Column, Registry, Resource, Scale
+from mesh.sandbox.apiserver.schema import structural
 from mesh.sandbox.apiserver.schema.definitions import ANY, Node
 from mesh.sandbox.apiserver.status import Cause
 from mesh.sandbox.apiserver.storage import Change, Store
@@ -126,7 +129,9 @@ def check(new: Obj, old: Obj | None) -> list[Cause]:
     if (spec.get("conversion") or {}).get("strategy") not in (None, "None"):
         bad("spec.conversion.strategy", 'Unsupported value: "Webhook": the sandbox converts between versions with strategy "None" only', "FieldValueNotSupported")
     for index, version in enumerate(versions):
-        causes += _check_version(version, f"spec.versions[{index}]")
+        # A schema that all versions share is named by its old, single place.
+        schema = f"spec.versions[{index}].schema" if len(versions) > 1 else "spec.validation"
+        causes += _check_version(version, f"spec.versions[{index}]", f"{schema}.openAPIV3Schema")
     if old is not None:
         for name in ("group", "scope"):
             if spec[name] != old["spec"][name]:
@@ -134,12 +139,11 @@ def check(new: Obj, old: Obj | None) -> list[Cause]:
     return causes
 
 
-def _check_version(version: Obj, path: str) -> list[Cause]:
+def _check_version(version: Obj, path: str, where: str) -> list[Cause]:
     causes: list[Cause] = []
     if not is_label(version["name"]):
         causes.append(Cause("FieldValueInvalid", f"{path}.name", f'Invalid value: "{version["name"]}": must be a DNS-1035 label'))
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
-    where = f"{path}.schema.openAPIV3Schema"
     if not isinstance(schema, dict):
         causes.append(Cause("FieldValueRequired", where, "Required value: schemas are required"))
     else:
@@ -174,6 +178,15 @@ def structure(node: Any, path: str) -> list[Cause]:
     for key in node.get("x-kubernetes-list-map-keys") or ():
         if key not in ((node.get("items") or {}).get("properties") or {}):
             causes.append(Cause("FieldValueInvalid", f"{path}.x-kubernetes-list-map-keys", f'Invalid value: "{key}": must be a property of the items'))
+        elif key not in (node["items"].get("required") or ()) and "default" not in node["items"]["properties"][key]:
+            here = f"{path}.items.properties[{key}].default"
+            causes.append(Cause("FieldValueRequired", here, "Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"))
+    for index, rule in enumerate(node.get("x-kubernetes-validations") or ()):
+        if problem := expressions.syntax_error(rule.get("rule", "")):
+            shown = json.dumps(rule.get("rule", ""))
+            causes.append(Cause("FieldValueInvalid", f"{path}.x-kubernetes-validations[{index}].rule", f"Invalid value: {shown}: compilation failed: {problem}"))
+    if "default" in node:
+        causes += [cause._replace(field=f"{path}.default") for cause in structural.check(_filled(node["default"], node), node, "default")]
     for name, child in (node.get("properties") or {}).items():
         if path.endswith("openAPIV3Schema") and name in ("metadata", "apiVersion", "kind"):
             continue
@@ -185,6 +198,13 @@ def structure(node: Any, path: str) -> list[Cause]:
     if isinstance(node.get("additionalProperties"), dict):
         causes += structure(node["additionalProperties"], f"{path}.additionalProperties")
     return causes
+
+
+def _filled(default: Any, node: Node) -> Any:
+    """A default with the defaults below it."""
+    value = {"default": copy.deepcopy(default)}
+    structural.fill(value, {"properties": {"default": {key: entry for key, entry in node.items() if key != "default"}}})
+    return value["default"]
 
 
 def evaluate_rules(new: Obj, old: Obj | None, resource: Resource) -> tuple[list[Cause], list[str]]:

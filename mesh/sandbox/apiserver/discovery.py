@@ -85,7 +85,7 @@ def resource_list(registry: Registry, group_name: str, version: str) -> Obj:
         for name in subresources(r):
             g, v, kind = SUBRESOURCE_KINDS.get(name, ("", "", r.kind))
             below: Obj = {"name": f"{r.plural}/{name}", "singularName": "", "namespaced": r.namespaced, "kind": kind, "verbs": SUBRESOURCE_VERBS[name]}
-            if v:
+            if g and g != group_name:
                 below |= {"group": g, "version": v}
             entries.append(below)
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group_name}/{version}" if group_name else version, "resources": entries}
@@ -104,7 +104,9 @@ def aggregated(registry: Registry, core: bool, version: str) -> Obj:
 
 def _aggregated(r: Resource) -> Obj:
     def response_kind(group: str, version: str, kind: str) -> Obj:
-        return {"group": group, "version": version, "kind": kind}
+        # Of the list's own group and version nothing is said, as kube-apiserver does.
+        own = group in ("", r.group)
+        return {"group": "" if own else group, "version": "" if own else version, "kind": kind}
 
     entry: Obj = {"resource": r.plural, "responseKind": response_kind(r.group, r.version, r.kind), "scope": "Namespaced" if r.namespaced else "Cluster",
                   "singularResource": r.singular, "verbs": list(r.verbs or ALL_VERBS)}  # fmt: skip

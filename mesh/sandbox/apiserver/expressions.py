@@ -42,6 +42,17 @@ def evaluate(expression: str, variables: dict[str, Any]) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
+def syntax_error(expression: str) -> str:
+    """Why an expression is no CEL; "" for one that is. Names and types are not checked: cel-python finds them only when it evaluates."""
+    if not is_available():
+        return ""
+    try:
+        _program(expression)
+    except Unsupported as exc:
+        return str(exc)
+    return ""
+
+
 @lru_cache(maxsize=1)
 def _library() -> Any:
     try:

@@ -50,13 +50,15 @@ def is_granular(value: Any, node: Node) -> bool:
 def of_value(value: Any, node: Node) -> Trie:
     """The set of a value's paths, relative to it."""
     node = resolve(node)
-    if not value or not is_granular(value, node):
+    if not is_granular(value, node) or value == {}:
         return {SELF: {}}
     made: Trie = {}
     for element, entry, below, is_item in entries(value, node):
-        made[element] = of_value(entry, below)
+        part = of_value(entry, below)
         if is_item:
-            made[element][SELF] = {}
+            part[SELF] = {}
+        if part:  # nobody owns an empty list of which each element would have an owner
+            made[element] = part
     return made
 
 

@@ -45,8 +45,8 @@ def decider(call: Call, kind: str) -> Callable[[Obj], Obj]:
     }
     if kind not in functions:
         raise status.unsupported_media_type(", ".join((JSON, MERGE, STRATEGIC, APPLY)))
-    if kind != JSON and not isinstance(body.value, dict):
-        raise status.bad_request("the patch must be a JSON object")
+    if not isinstance(body.value, list if kind == JSON else dict):
+        raise status.bad_request(f"the patch must be a JSON {'array of operations' if kind == JSON else 'object'}")
 
     def decide(old: Obj) -> Obj:
         try:
@@ -70,12 +70,17 @@ async def _server_side_apply(cluster: Cluster, call: Call) -> tuple[Stored, bool
     if not call.request.arg("fieldManager"):
         raise status.invalid("meta.k8s.io", "PatchOptions", "", [status.Cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")])
     body = decode.decode_yaml(call.request.body)
+    if isinstance(body.value, dict) and not (body.value.get("apiVersion") and body.value.get("kind")):
+        raise status.bad_request("an applied object must name its apiVersion and kind")
     config = decode.check_kind(body.value, call.resource)
     if not isinstance(body.value.get("metadata"), dict) or config["metadata"].get("managedFields"):
         raise status.bad_request("metadata.managedFields must be nil")
     config["metadata"].setdefault("name", call.target.name)
     if config["metadata"]["name"] != call.target.name:
-        raise status.bad_request(f"the name of the object ({config['metadata']['name']}) does not match the name on the URL ({call.target.name})")
+        text = f"the name of the object ({config['metadata']['name']}) does not match the name on the URL ({call.target.name})"
+        if cluster.store.head(call.key) is None:
+            raise status.bad_request(text)
+        raise status.conflict(call.resource.group, call.resource.plural, call.target.name, text)
     if call.resource.namespaced:
         config["metadata"].setdefault("namespace", call.target.namespace)
     decode.conform(config, call.resource, decode.field_validation(call.request.arg("fieldValidation")), body.duplicates, call.warnings)

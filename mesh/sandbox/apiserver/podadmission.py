@@ -15,6 +15,7 @@ from mesh.sandbox.apiserver.storage import Key, Store
 Obj = dict[str, Any]
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+VOLUME_PREFIX = "kube-api-access-"
 TOKEN_SECONDS = 3607  # real servers add 7 to tell their own volumes apart
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 
@@ -46,16 +47,21 @@ def _service_account(pod: Obj, spec: Obj, store: Store, namespace: str) -> None:
     bare = [c for c in containers if not any(m.get("mountPath") == TOKEN_PATH for m in c.get("volumeMounts") or ())]
     if not automount or not bare:
         return
-    # Derived from the pod, so that running the admission again on the same pod adds nothing.
+    known = next((v["name"] for v in spec.get("volumes") or () if v["name"].startswith(VOLUME_PREFIX) and "projected" in v), None)
     suffix = "".join(random.Random(pod["metadata"].get("uid", "")).choices(NAME_CHARS, k=5))
-    volume = f"kube-api-access-{suffix}"
-    spec.setdefault("volumes", []).append({"name": volume, "projected": {"defaultMode": 0o644, "sources": [
+    volume = known or f"{VOLUME_PREFIX}{suffix}"
+    if known is None:
+        spec.setdefault("volumes", []).append(_token_volume(volume))
+    for container in bare:
+        container.setdefault("volumeMounts", []).append({"name": volume, "readOnly": True, "mountPath": TOKEN_PATH})
+
+
+def _token_volume(name: str) -> Obj:
+    return {"name": name, "projected": {"defaultMode": 0o644, "sources": [
         {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
-    ]}})  # fmt: skip
-    for container in bare:
-        container.setdefault("volumeMounts", []).append({"name": volume, "readOnly": True, "mountPath": TOKEN_PATH})
+    ]}}  # fmt: skip
 
 
 def _priority(pod: Obj, spec: Obj, store: Store) -> None:

@@ -54,18 +54,23 @@ def validate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
     resource = call.resource
     causes = validation.metadata(new, old, resource)
     if resource.custom:
-        causes += structural.check(new, {**resolve(resource.schema), "properties": {**resolve(resource.schema).get("properties", {}), **TYPE_META}}, "")
+        causes += _structure(new, {**resolve(resource.schema), "properties": {**resolve(resource.schema).get("properties", {}), **TYPE_META}})
         more, warnings = crd.evaluate_rules(new, old, resource)
         causes += more if not causes else []
         call.warnings += [w for w in warnings if w not in call.warnings]
     else:
         # Checks of the kind may rely on types and required fields.
-        found = structural.check(new, resource.schema, "")
+        found = _structure(new, resource.schema)
         causes += found or validation.check(new, old, resource, call.target.subresource)
         if not causes and resource.key == "customresourcedefinitions.apiextensions.k8s.io":
             causes += crd.check(new, old)
     if causes:
         raise status.invalid(resource.group, resource.kind, new["metadata"].get("name", ""), causes)
+
+
+def _structure(new: Obj, node: Node) -> list[status.Cause]:
+    """What the schema says; of owners `validation.metadata` has spoken."""
+    return [cause for cause in structural.check(new, node, "") if not cause.field.startswith("metadata.ownerReferences")]
 
 
 def check_namespace(cluster: Cluster, call: Call) -> None:

@@ -58,9 +58,9 @@ def list_(cluster: Cluster, call: Call) -> Response:
     asked, token = _revision(call), request.arg("continue")
     namespace = call.target.namespace or None
     if match not in ("", "Exact", "NotOlderThan"):
-        raise status.bad_request(f'resourceVersionMatch: Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"')
+        raise _options_error("FieldValueNotSupported", f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""')
     if match and asked is None:
-        raise status.bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        raise _options_error("FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")
     if token:
         if asked:
             raise status.bad_request("specifying resource version is not allowed when using continue")
@@ -68,7 +68,7 @@ def list_(cluster: Cluster, call: Call) -> Response:
         found = [item for item in store.items_at(call.resource.key, revision, namespace) if item[0] > start]
     elif match == "Exact":
         if not asked:
-            raise status.bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
+            raise _options_error("FieldValueForbidden", 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
         revision, found = asked, store.items_at(call.resource.key, asked, namespace)
     else:
         if asked and asked > store.revision:
@@ -92,7 +92,7 @@ def watch(cluster: Cluster, call: Call) -> Stream:
     revision = _revision(call)
     initial = request.arg("sendInitialEvents")
     if initial and request.arg("resourceVersionMatch") != "NotOlderThan":
-        raise status.bad_request("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        raise _options_error("FieldValueForbidden", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
     if initial not in ("", "true", "false"):
         raise status.bad_request(f'sendInitialEvents: Invalid value: "{initial}": must be true or false')
     if revision and revision > store.revision:
@@ -113,6 +113,10 @@ def watch(cluster: Cluster, call: Call) -> Stream:
     watcher = Watcher(call.resource.key, namespace, matches)
     feed = Feed(store, cluster.hub, watcher, shown.event, shown.bookmark, present, after, bookmarks, initial == "true" and bookmarks)
     return Stream(partial(feed.run, timeout_seconds=seconds), content_type=shown.content_type.replace("application/json;", "application/json;stream=watch;", 1))
+
+
+def _options_error(reason: str, message: str) -> status.ApiError:
+    return status.invalid("meta.k8s.io", "ListOptions", "", [status.Cause(reason, "resourceVersionMatch", message)])
 
 
 def _predicate(call: Call) -> selectors.Predicate | None:

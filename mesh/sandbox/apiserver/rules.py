@@ -6,14 +6,13 @@ A rule that cannot be evaluated here becomes a warning that names it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mesh.sandbox.apiserver import expressions
 from mesh.sandbox.apiserver.schema.definitions import Node, items, list_keys
-from mesh.sandbox.apiserver.schema.structural import join
+from mesh.sandbox.apiserver.schema.structural import JSON_TYPES, join
 from mesh.sandbox.apiserver.status import Cause
 
 Obj = dict[str, Any]
@@ -55,7 +54,8 @@ def evaluate(new: Obj, old: Obj | None, node: Node) -> tuple[list[Cause], list[s
             continue
         except expressions.Failed as exc:
             message = f"rule evaluation error: {exc}: {place.rule['rule']}"
-        causes.append(Cause(place.rule.get("reason", "FieldValueInvalid"), place.path + place.rule.get("fieldPath", ""), f"Invalid value: {_shown(place.value)}: {message}"))
+        reason, path = place.rule.get("reason", "FieldValueInvalid"), place.path + place.rule.get("fieldPath", "")
+        causes.append(Cause(reason, path, _sentence(reason, place.value, message)))
     return causes, warnings
 
 
@@ -69,10 +69,15 @@ def _message(place: Place, variables: dict[str, Any]) -> str:
     return str(place.rule.get("message") or f"failed rule: {place.rule['rule']}").strip()
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return '"object"'
-    return '"array"' if isinstance(value, list) else json.dumps(value)
+def _sentence(reason: str, value: Any, message: str) -> str:
+    match reason:
+        case "FieldValueForbidden":
+            return f"Forbidden: {message}"
+        case "FieldValueRequired":
+            return f"Required value: {message}"
+        case "FieldValueDuplicate":
+            return f'Duplicate value: "{JSON_TYPES[type(value)]}"'
+    return f'Invalid value: "{JSON_TYPES[type(value)]}": {message}'
 
 
 def places(value: Any, old: Any, node: Node, path: str) -> Iterator[Place]:

@@ -86,7 +86,7 @@ def custom_cell(column: Column, obj: Obj, now: datetime) -> Any:
     found = find(column.path, obj)
     value = found[0] if found else None
     if value is None:
-        return "" if column.type in ("string", "date") and not found else None
+        return "" if column.type == "date" and not found else None
     if column.type == "date":
         return age(str(value), now)
     if column.type == "string":

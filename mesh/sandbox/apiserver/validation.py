@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mesh.sandbox.apiserver import podvalidation
+from mesh.sandbox.apiserver import expressions, podvalidation
 from mesh.sandbox.apiserver.names import (
     LABEL_RULE,
     SUBDOMAIN_RULE,
@@ -64,7 +64,7 @@ def metadata(obj: Obj, old: Obj | None, resource: Resource) -> list[Cause]:
     if size > MAX_ANNOTATION_BYTES:
         causes.append(Cause("FieldValueTooLong", "metadata.annotations", f"Too long: may not be more than {MAX_ANNOTATION_BYTES} bytes"))
     for index, reference in enumerate(meta.get("ownerReferences") or ()):
-        causes += [required(f"metadata.ownerReferences[{index}].{name}", f"{name} must not be empty") for name in ("apiVersion", "kind", "name", "uid") if not reference.get(name)]
+        causes += [invalid(f"metadata.ownerReferences.{name}", "", "must not be empty") for name in ("apiVersion", "kind", "name", "uid") if not reference.get(name)]
     if sum(bool(r.get("controller")) for r in meta.get("ownerReferences") or ()) > 1:
         causes.append(invalid("metadata.ownerReferences", "controller", "Only one reference can have Controller set to true"))
     for name in meta.get("finalizers") or ():
@@ -281,7 +281,7 @@ def _binding(obj: Obj, old: Obj | None) -> list[Cause]:
     for index, subject in enumerate(obj.get("subjects") or ()):
         if subject["kind"] not in ("User", "Group", "ServiceAccount"):
             causes.append(unsupported(f"subjects[{index}].kind", subject["kind"], ("Group", "ServiceAccount", "User")))
-        if subject["kind"] == "ServiceAccount" and not subject.get("namespace"):
+        if subject["kind"] == "ServiceAccount" and not subject.get("namespace") and obj["kind"] == "ClusterRoleBinding":
             causes.append(required(f"subjects[{index}].namespace"))
     if old is not None and reference != old["roleRef"]:
         causes.append(Cause("FieldValueInvalid", "roleRef", f"Invalid value: {json.dumps(reference, separators=(',', ':'))}: cannot change roleRef"))
@@ -306,6 +306,15 @@ def _ingress(obj: Obj, old: Obj | None) -> list[Cause]:
     return causes
 
 
+OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+
+
+def _event(obj: Obj, old: Obj | None) -> list[Cause]:
+    place, where = (obj.get("involvedObject") or obj.get("regarding") or {}).get("namespace", ""), obj["metadata"].get("namespace", "")
+    # Events about what has no namespace lie in `default`.
+    return [] if place == where or (not place and where == "default") else [invalid("involvedObject.namespace", place, "does not match event.namespace")]
+
+
 def _hooks(obj: Obj, old: Obj | None) -> list[Cause]:
     causes = []
     for index, hook in enumerate(obj.get("webhooks") or ()):
@@ -323,8 +332,18 @@ def _hooks(obj: Obj, old: Obj | None) -> list[Cause]:
             causes.append(unsupported(f"{here}.sideEffects", hook.get("sideEffects"), ["None", "NoneOnDryRun"]))
         if not 1 <= hook.get("timeoutSeconds", 10) <= 30:
             causes.append(invalid(f"{here}.timeoutSeconds", hook["timeoutSeconds"], "the timeout value must be between 1 and 30 seconds"))
-        if "v1" not in hook.get("admissionReviewVersions", ()):
+        if not hook.get("admissionReviewVersions"):
+            causes.append(required(f"{here}.admissionReviewVersions", "must specify one of v1, v1beta1"))
+        elif "v1" not in hook["admissionReviewVersions"]:
             causes.append(invalid(f"{here}.admissionReviewVersions", ",".join(hook.get("admissionReviewVersions", ())), 'must include at least one of "v1"'))
+        for number, rule in enumerate(hook.get("rules") or ()):
+            for place, operation in enumerate(rule.get("operations") or ()):
+                if operation not in OPERATIONS:
+                    causes.append(unsupported(f"{here}.rules[{number}].operations[{place}]", operation, OPERATIONS))
+        for number, condition in enumerate(hook.get("matchConditions") or ()):
+            problem = expressions.syntax_error(condition.get("expression", ""))
+            if problem:
+                causes.append(invalid(f"{here}.matchConditions[{number}].expression", condition.get("expression", ""), f"compilation failed: {problem}"))
         causes += selector(hook.get("namespaceSelector"), f"{here}.namespaceSelector") + selector(hook.get("objectSelector"), f"{here}.objectSelector")
     return causes
 
@@ -340,7 +359,7 @@ def _endpoint_slice(obj: Obj, old: Obj | None) -> list[Cause]:
 
 
 CHECKS: dict[str, Callable[[Obj, Obj | None], list[Cause]]] = {
-    "pods": _pod, "services": _service, "configmaps": _config_map, "secrets": _secret,
+    "events": _event, "pods": _pod, "services": _service, "configmaps": _config_map, "secrets": _secret,
     "deployments.apps": _workload, "replicasets.apps": _workload, "statefulsets.apps": _workload, "daemonsets.apps": _workload,
     "jobs.batch": _job, "cronjobs.batch": _cron_job, "ingresses.networking.k8s.io": _ingress,
     "rolebindings.rbac.authorization.k8s.io": _binding, "clusterrolebindings.rbac.authorization.k8s.io": _binding,

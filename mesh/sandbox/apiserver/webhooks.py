@@ -40,6 +40,10 @@ class HookError(Exception):
     """A webhook could not be called, or its answer makes no sense."""
 
 
+class Moved(HookError):
+    """A webhook's patch makes another object of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """One webhook of one configuration."""
@@ -110,19 +114,28 @@ def review(call: Call, hook: Hook, operation: Operation, new: Obj | None, old: O
     kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
     where = {"group": resource.group, "version": resource.version, "resource": resource.plural}
     options = {Operation.CREATE: "CreateOptions", Operation.UPDATE: "UpdateOptions", Operation.DELETE: "DeleteOptions"}.get(operation, "")
+    sent = {key: call.request.arg(key) for key in ("fieldManager", "fieldValidation") if call.request.arg(key)}
     request: Obj = {
         "uid": str(uuid.uuid4()), "kind": kind, "resource": where, "requestKind": kind, "requestResource": where, "operation": operation.value,
-        "userInfo": call.user.info(), "object": new, "oldObject": old, "dryRun": call.dry_run,
-        "options": {"apiVersion": "meta.k8s.io/v1", "kind": options} if options else None,
+        "userInfo": call.user.info(), "object": _unborn(new, call) if operation is Operation.CREATE else new, "oldObject": old, "dryRun": call.dry_run,
+        "options": {"apiVersion": "meta.k8s.io/v1", "kind": options, **sent, **({"dryRun": ["All"]} if call.dry_run else {})} if options else None,
     }  # fmt: skip
     if call.target.subresource:
         request["subResource"] = request["requestSubResource"] = call.target.subresource
     name = (new or old or {}).get("metadata", {}).get("name") or call.target.name
-    if name:
+    if name and not (operation is Operation.CREATE and call.is_name_generated):
         request["name"] = name
     if call.target.namespace:
         request["namespace"] = call.target.namespace
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+
+
+def _unborn(new: Obj | None, call: Call) -> Obj | None:
+    """The object as it is shown to webhooks before it exists: what the server gives at its birth is not there yet."""
+    if new is None:
+        return None
+    hidden = {"uid", "creationTimestamp", *(["name"] if call.is_name_generated else [])}
+    return {**new, "metadata": {key: value for key, value in new["metadata"].items() if key not in hidden}}
 
 
 def read_answer(body: Any, sent: Obj, hook: Hook) -> Answer:
@@ -154,8 +167,7 @@ def refusal(hook: Hook, answer: Answer) -> status.ApiError:
     """The error for a request that a webhook denied."""
     said = f": {answer.message}" if answer.message else f" without explanation{f' ({answer.reason})' if answer.reason else ''}"
     text = f'admission webhook "{hook.name}" denied the request{said}'
-    code = answer.code if 400 <= answer.code < 600 else 403
-    return status.ApiError(code, answer.reason or ("Forbidden" if code == 403 else ""), text)
+    return status.ApiError(answer.code if 400 <= answer.code < 600 else 400, answer.reason, text)
 
 
 def apply_patch(obj: Obj, answer: Answer, hook: Hook) -> Obj:
@@ -171,14 +183,14 @@ def apply_patch(obj: Obj, answer: Answer, hook: Hook) -> Obj:
             raise HookError(f"its patch changes {name}")
     for name in IMMUTABLE_META:
         if patched["metadata"].get(name) != obj["metadata"].get(name):
-            raise HookError(f"its patch changes metadata.{name}")
+            raise Moved(f"its patch changes metadata.{name}")
     return patched
 
 
 def unmet_condition(hook: Hook, call: Call, operation: Operation, new: Obj | None, old: Obj | None) -> bool:
     """Whether a matchCondition is false, so that the hook is not to be asked.
 
-    An error counts only if no condition is false. Raises: ApiError 500: an error, and the hook's failures are not ignored.
+    An error counts only if no condition is false. Raises: ApiError 403: an error, and the hook's failures are not ignored.
     """
     if not hook.conditions:
         return False
@@ -194,5 +206,7 @@ def unmet_condition(hook: Hook, call: Call, operation: Operation, new: Obj | Non
         call.warnings.append(f"{problem}; skipped (failurePolicy Ignore)")
         return True
     if problem:
-        raise status.internal(problem)
+        name = (new or old or {}).get("metadata", {}).get("name", "")
+        what = status.qualified(call.resource.group, call.resource.plural)
+        raise status.forbidden(f'{what} "{name}" is forbidden: {problem}', call.resource.group, call.resource.plural, name)
     return False

@@ -40,7 +40,7 @@ async def create(cluster: Cluster, call: Call) -> Response:
 
 async def create_object(cluster: Cluster, call: Call, given: Obj) -> Stored:
     """Create `given` (in the call's version). Raises: ApiError."""
-    generated = not given["metadata"].get("name")
+    generated = call.is_name_generated = not given["metadata"].get("name")
     for attempt in range(NAME_ATTEMPTS):
         obj = copy.deepcopy(given)
         objects.begin_create(obj, call.resource, call.target.namespace, cluster.stamp())

@@ -2,13 +2,12 @@
 
 `recorded.json` holds the answers of kube-apiserver v1.34.4 (made by `python -m tests.support.apiserver_contract FILE`). Compared are the
 status code, the reason, what is wrong where, and whole objects; what differs on purpose is listed in `TOLERATED` with its reason.
-With TRIOMESH_REAL_KUBE=1 the recording itself is checked against the real server.
+With `--kube=real` the recording itself is checked against the real server.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def test_answer_is_that_of_the_real_server(step: str, ours: dict[str, Any]) -> N
     assert comparable(step, ours[step]) == comparable(step, RECORDED[step])
 
 
-@pytest.mark.skipif(os.environ.get("TRIOMESH_REAL_KUBE") != "1", reason="the real kube-apiserver is asked by `make test-kube`")
+@pytest.mark.real_kube
 def test_recording_is_what_the_real_server_says(tmp_path: Path) -> None:
     from tests.support.kube_server import binaries, real_kube
 

@@ -116,7 +116,7 @@ def check(value: Any, node: Node, path: str) -> list[Cause]:
     if value is None and node.get("nullable"):
         return []
     if not has_type(value, node):
-        wanted = node.get("type") or "integer or string"
+        wanted = node.get("type") or "integer,string"
         found = JSON_TYPES[type(value)]
         return [Cause("FieldValueTypeInvalid", path, f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"')]
     causes: list[Cause] = []

@@ -61,7 +61,7 @@ async def test_first_refusal_by_name_wins_and_failures_follow_their_policy(tmp_p
         for name in "cb":
             await register(api, "validating", name)
         code, said = await api.call("POST", CM, {"metadata": {"name": "c"}})
-        assert (code, said["message"]) == (403, 'admission webhook "b.example.com" denied the request: no')
+        assert (code, said["message"]) == (400, 'admission webhook "b.example.com" denied the request: no')
         assert 'admission_duration_seconds_count{name="a.example.com",outcome="error"} 1' in api.metrics.text({})
 
 

@@ -31,9 +31,9 @@ async def test_exact_revision(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "code"),
     [
-        ({"resourceVersion": "x"}, 400), ({"limit": "-1"}, 400), ({"continue": "???"}, 400), ({"resourceVersionMatch": "Exact"}, 400), ({"resourceVersionMatch": "Maybe", "resourceVersion": "1"}, 400),
-        ({"resourceVersionMatch": "Exact", "resourceVersion": "0"}, 400), ({"resourceVersion": "999"}, 504), ({"labelSelector": "a in"}, 400), ({"fieldSelector": "x=y"}, 400), ({"includeObject": "Some"}, 400),
-        ({"watch": "1", "sendInitialEvents": "true"}, 400), ({"watch": "1", "sendInitialEvents": "yes", "resourceVersionMatch": "NotOlderThan"}, 400), ({"watch": "1", "timeoutSeconds": "soon"}, 400),
+        ({"resourceVersion": "x"}, 400), ({"limit": "-1"}, 400), ({"continue": "???"}, 400), ({"resourceVersionMatch": "Exact"}, 422), ({"resourceVersionMatch": "Maybe", "resourceVersion": "1"}, 422),
+        ({"resourceVersionMatch": "Exact", "resourceVersion": "0"}, 422), ({"resourceVersion": "999"}, 504), ({"labelSelector": "a in"}, 400), ({"fieldSelector": "x=y"}, 400), ({"includeObject": "Some"}, 400),
+        ({"watch": "1", "sendInitialEvents": "true"}, 422), ({"watch": "1", "sendInitialEvents": "yes", "resourceVersionMatch": "NotOlderThan"}, 400), ({"watch": "1", "timeoutSeconds": "soon"}, 400),
     ],
 )  # fmt: skip
 async def test_bad_questions(tmp_path: Path, query: dict[str, str], code: int) -> None:

@@ -41,6 +41,6 @@ def test_rows_carry_metadata_unless_told_otherwise() -> None:
 def test_custom_columns() -> None:
     obj = {"metadata": {"name": "g"}, "spec": {"n": 2.0, "when": "2030-01-01T00:00:00Z", "list": ["a", "b"], "flag": False}}
     cells = [("integer", ".spec.n"), ("date", ".spec.when"), ("string", ".spec.list"), ("string", ".spec.list[*]"), ("boolean", ".spec.flag"), ("string", ".spec.no"), ("integer", ".spec.no")]
-    assert [custom_cell(Column("x", kind, path=path), obj, NOW) for kind, path in cells] == [2, "5m", '["a","b"]', "a,b", False, "", None]
+    assert [custom_cell(Column("x", kind, path=path), obj, NOW) for kind, path in cells] == [2, "5m", '["a","b"]', "a,b", False, None, None]
     plain = Resource("e.com", "v1", "gs", "G", True, custom=True)
     assert [c["name"] for c in table(plain, [], "Metadata", NOW, {})["columnDefinitions"]] == ["Name", "Age"]

@@ -26,7 +26,7 @@ def template(**labels: str) -> dict[str, Any]:
         ("configmaps", {"name": "Up"}, ["metadata.name"]), ("configmaps", {"name": "a.b"}, []), ("namespaces", {"name": "a.b"}, ["metadata.name"]), ("clusterroles.rbac.authorization.k8s.io", {"name": "system:x"}, []),
         ("configmaps", {"name": "a", "labels": {"-": "b"}}, ["metadata.labels"]), ("configmaps", {"name": "a", "labels": {"b": "a b"}}, ["metadata.labels"]), ("configmaps", {"name": "a", "annotations": {"a b": ""}}, ["metadata.annotations"]),
         ("configmaps", {"name": "a", "annotations": {"a": "x" * 300_000}}, ["metadata.annotations"]), ("configmaps", {"name": "a", "finalizers": ["a b"]}, ["metadata.finalizers"]),
-        ("configmaps", {"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": ""}]}, ["metadata.ownerReferences[0].uid"]),
+        ("configmaps", {"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": ""}]}, ["metadata.ownerReferences.uid"]),
     ],
 )  # fmt: skip
 def test_metadata(key: str, meta: dict[str, Any], found: list[str]) -> None:
@@ -48,7 +48,8 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("configmaps", {"data": {"a/b": "x"}}, ["data[a/b]"]),
     ("secrets", {"data": {"a": "***"}}, ["data[a]"]),
     ("secrets", {"type": "kubernetes.io/tls", "data": {"tls.crt": ""}}, ["data[tls.key]"]),
-    ("rolebindings.rbac.authorization.k8s.io", {"roleRef": {"kind": "Pod", "name": ""}, "subjects": [{"kind": "ServiceAccount", "name": "s"}]}, ["roleRef.kind", "roleRef.name", "subjects[0].namespace"]),
+    ("rolebindings.rbac.authorization.k8s.io", {"roleRef": {"kind": "Pod", "name": ""}, "subjects": [{"kind": "ServiceAccount", "name": "s"}]}, ["roleRef.kind", "roleRef.name"]),
+    ("clusterrolebindings.rbac.authorization.k8s.io", {"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "ServiceAccount", "name": "s"}]}, ["subjects[0].namespace"]),
     ("ingresses.networking.k8s.io", {"spec": {}}, ["spec"]),
     ("ingresses.networking.k8s.io", {"spec": {"rules": [{"host": "a b", "http": {"paths": [{"path": "x", "pathType": "Exact"}, {"pathType": "Y"}]}}]}}, ["spec.rules[0].host", "spec.rules[0].http.paths[0].path", "spec.rules[0].http.paths[1].pathType"]),
     ("endpointslices.discovery.k8s.io", {"addressType": "IPX", "endpoints": [{"addresses": []}]}, ["addressType", "endpoints[0].addresses"]),

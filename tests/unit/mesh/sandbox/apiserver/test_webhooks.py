@@ -96,11 +96,11 @@ def test_patch_must_not_touch_identity() -> None:
 
 
 def test_refusals() -> None:
-    cases = {(): (403, 'admission webhook "h.x.y" denied the request without explanation'), ("message", "no"): (403, 'admission webhook "h.x.y" denied the request: no')}
+    cases = {(): (400, 'admission webhook "h.x.y" denied the request without explanation'), ("message", "no"): (400, 'admission webhook "h.x.y" denied the request: no')}
     for said, (code, message) in cases.items():
         error = webhooks.refusal(HOOK, answer(allowed=False, status=dict([said]) if said else {}))
         assert (error.code, error.message) == (code, message)
-    assert webhooks.refusal(HOOK, answer(allowed=False, status={"code": 422})).code == 422 and webhooks.refusal(HOOK, answer(allowed=False, status={"code": 200})).code == 403
+    assert webhooks.refusal(HOOK, answer(allowed=False, status={"code": 422})).code == 422 and webhooks.refusal(HOOK, answer(allowed=False, status={"code": 200})).code == 400
 
 
 def test_review_tells_everything() -> None:

@@ -50,7 +50,7 @@ async def test_dry_run_of_every_verb(tmp_path: Path) -> None:
         assert patched["data"] == {"x": "2"}
         for method in ("DELETE", "GET"):
             assert (await api.call(method, f"{CM}/a", dryRun="All"))[0] == 200
-        assert (await api.call("POST", CM, {"metadata": {"name": "b"}}, dryRun="Some"))[0] == 400
+        assert (await api.call("POST", CM, {"metadata": {"name": "b"}}, dryRun="Some"))[0] == 422
         assert api.cluster.store.revision == before
 
 
