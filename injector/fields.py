@@ -38,6 +38,10 @@ class Fields:
         """The mapping as it came."""
         return self._mapping
 
+    def has(self, name: str) -> bool:
+        """Present and not null."""
+        return self._mapping.get(name) is not None
+
     def path(self, name: str) -> str:
         """The full path of a field, for messages."""
         return f"{self._path}.{name}" if self._path else name

@@ -1,34 +1,41 @@
 """ProxyConfig: what one sidecar is told at start, as the default merged with the pod's own annotation.
 
-Field names are Istio's where it has them; the JSON is the value of TRIOMESH_PROXY_CONFIG (ARCHITECTURE.md).
+Field names are Istio's where it has them; the JSON is the value of TRIOMESH_PROXY_CONFIG (ARCHITECTURE.md). Sampling
+and access log that nobody gave are left out of it: the mesh's own hold then, which the control plane sends live.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from injector.fields import BadField, Fields
 
+T = TypeVar("T")
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """Effective configuration. Durations are kept as written ("45s"); sampling is percent 0..100."""
+    """Effective configuration. Durations are kept as written ("45s"); sampling is percent 0..100.
+
+    sampling_percent, otlp, access_log_*: None = not given here: the mesh's hold, now and when they change.
+    mesh_otlp: the mesh's collector, which the process connects to from its start on unless `otlp` says otherwise.
+    """
 
     discovery_address: str = "triomesh-control.triomesh-system.svc:15010"
     control_plane_auth_policy: str = "NONE"
-    sampling_percent: float = 1.0
-    otlp: str = ""
-    access_log_path: str = ""
-    access_log_format: str = "JSON"
+    sampling_percent: float | None = None
+    otlp: str | None = None
+    access_log_path: str | None = None
+    access_log_format: str | None = None
     drain_duration: str = "45s"
     termination_drain_duration: str = "5s"
     concurrency: int = 1
     log_level: str = "info"
     hold_application: bool = False
+    mesh_otlp: str = ""
 
     def merged(self, given: Mapping[str, Any], path: str) -> "ProxyConfig":
         """This configuration with the given fields replaced.
@@ -41,13 +48,13 @@ class ProxyConfig:
             self,
             discovery_address=fields.string("discoveryAddress", self.discovery_address),
             control_plane_auth_policy=fields.enum("controlPlaneAuthPolicy", ("NONE",), self.control_plane_auth_policy),
-            sampling_percent=tracing.number("sampling", self.sampling_percent, 0, 100),
-            otlp=_or_empty(tracing, "otlp", self.otlp),
-            access_log_path=_or_empty(log, "path", self.access_log_path),
-            access_log_format=log.enum("format", ("JSON", "TEXT"), self.access_log_format),
+            sampling_percent=_given(tracing, "sampling", self.sampling_percent, lambda name: tracing.number(name, 0, 0, 100)),
+            otlp=_given(tracing, "otlp", self.otlp, lambda name: tracing.string(name, "")),
+            access_log_path=_given(log, "path", self.access_log_path, lambda name: log.string(name, "")),
+            access_log_format=_given(log, "format", self.access_log_format, lambda name: log.enum(name, ("JSON", "TEXT"), "JSON")),
             drain_duration=fields.duration("drainDuration", self.drain_duration),
             termination_drain_duration=fields.duration("terminationDrainDuration", self.termination_drain_duration),
-            concurrency=fields.integer("concurrency", self.concurrency, 1, 64),
+            concurrency=fields.integer("concurrency", self.concurrency, 0, 64),
             log_level=fields.enum("logLevel", LOG_LEVELS, self.log_level),
             hold_application=fields.boolean("holdApplicationUntilProxyStarts", self.hold_application),
         )
@@ -64,12 +71,23 @@ class ProxyConfig:
         return self.merged(Fields.of(document, path).raw(), path)
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON document that the proxy reads."""
+        """The JSON document that the proxy reads when it starts."""
+        document = self.own_json()
+        if self.otlp is None and self.mesh_otlp:
+            document["tracing"] = {**document.get("tracing", {}), "otlp": self.mesh_otlp}
+        return document
+
+    def own_json(self) -> dict[str, Any]:
+        """The same without what is the mesh's: the control plane reads it as the node's own wish (`PROXY_CONFIG`)."""
+        telemetry: dict[str, dict[str, Any]] = {
+            "tracing": {"sampling": self.sampling_percent, "otlp": self.otlp},
+            "accessLog": {"path": self.access_log_path, "format": self.access_log_format},
+        }
+        given = {part: {name: value for name, value in fields.items() if value is not None} for part, fields in telemetry.items()}
         return {
             "discoveryAddress": self.discovery_address,
             "controlPlaneAuthPolicy": self.control_plane_auth_policy,
-            "tracing": {"sampling": self.sampling_percent, "otlp": self.otlp},
-            "accessLog": {"path": self.access_log_path, "format": self.access_log_format},
+            **{part: fields for part, fields in given.items() if fields},
             "drainDuration": self.drain_duration,
             "terminationDrainDuration": self.termination_drain_duration,
             "concurrency": self.concurrency,
@@ -78,7 +96,12 @@ class ProxyConfig:
         }
 
 
-def _or_empty(fields: Fields, name: str, default: str) -> str:
-    """A string that may be "" to say: off."""
-    value = fields.raw().get(name)
-    return "" if value == "" and fields.string(name, "") == "" else fields.string(name, default)
+def concurrency_warning(given: int) -> str:
+    """Why another concurrency than 1 is as good as none; "" for 1."""
+    return "" if given == 1 else f"concurrency {given} has no effect: a proxy of this version is one process on one core"
+
+
+def _given(fields: Fields, name: str, before: T | None, read: Callable[[str], T]) -> T | None:
+    """What the field says; `before` when it is absent or null."""
+    value = read(name)
+    return value if fields.has(name) else before

@@ -15,7 +15,7 @@ from injector.capture import BadCapture, Capture
 from injector.fields import BadField, quantity
 from injector.keys import Given
 from injector.pod import BadPod, Json
-from injector.proxy_config import LOG_LEVELS, ProxyConfig
+from injector.proxy_config import LOG_LEVELS, ProxyConfig, concurrency_warning
 from injector.settings import NativeSidecar, Settings
 
 _RESOURCES = {
@@ -68,7 +68,7 @@ def read(pod_object: Mapping[str, Any], settings: Settings) -> Request:
         merge_prometheus=_flag(keys.find(notes, keys.PROMETHEUS, "merge-metrics"), settings.merge_prometheus),
         volumes=_user_volumes(notes),
         mounts=_user_mounts(notes),
-        warnings=tuple(f"annotation {key}: Triomesh has no such setting; it has no effect" for key in foreign),
+        warnings=(*(f"annotation {key}: Triomesh has no such setting; it has no effect" for key in foreign), *_concurrency(notes)),
     )
 
 
@@ -94,6 +94,13 @@ def _config(notes: Mapping[str, str], settings: Settings) -> ProxyConfig:
             raise BadPod(f"annotation {level}: must be one of {', '.join(LOG_LEVELS)}")
         config = replace(config, log_level=level.value)
     return config
+
+
+def _concurrency(notes: Mapping[str, str]) -> tuple[str, ...]:
+    """The warning of an annotation that asks for more than one worker. Istio's files do so; it is no reason to refuse a pod."""
+    given = keys.find(notes, keys.PROXY, "config")
+    warning = concurrency_warning(ProxyConfig().merged_yaml(given.value, given.key).concurrency) if given else ""
+    return (f"annotation {given.key}: {warning}",) if given and warning else ()
 
 
 def _native(notes: Mapping[str, str], settings: Settings) -> bool:

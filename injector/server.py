@@ -148,6 +148,8 @@ class Injector:
             _log.error("%s; %s", self._problem, "the last good settings stay in force" if self._settings else "not ready")
             return
         self._settings, self._problem = with_server_version(settings, *self._server_version), ""
+        for warning in self._settings.warnings:
+            _log.warning("ConfigMaps triomesh-injector and triomesh in %s: %s", self._namespace, warning)
         _log.info("settings read from the ConfigMaps in %s", self._namespace)
 
     def _use(self, certs: Certs) -> None:

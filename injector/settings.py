@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from injector.fields import BadField, Fields, quantity
-from injector.proxy_config import ProxyConfig
+from injector.proxy_config import ProxyConfig, concurrency_warning
 from injector.selector import Selector, parse_selector
 
 VERSION = "0.1.0"
@@ -62,18 +62,22 @@ class Settings:
     never_selectors: tuple[Selector, ...] = ()
     always_selectors: tuple[Selector, ...] = ()
     never_namespaces: tuple[str, ...] = NEVER_NAMESPACES
+    # What in the ConfigMaps has no effect: for the log.
+    warnings: tuple[str, ...] = ()
 
 
 def parse_settings(text: str, mesh_text: str = "") -> Settings:
     """Settings from the ConfigMap `triomesh-injector`, key `config`; what is absent keeps its default.
 
-    Args: mesh_text: ConfigMap `triomesh`, key `mesh`: its access log and `defaultConfig` are the base of the proxies'
-        configuration, on which `defaultConfig` of the injector's own ConfigMap is laid.
+    Args: mesh_text: ConfigMap `triomesh`, key `mesh`: its `defaultConfig` is the base of the proxies' configuration, on
+        which `defaultConfig` of the injector's own ConfigMap is laid. Its telemetry is not: the control plane sends that.
     Raises: BadField: not YAML, an unknown field, a wrong type or value.
     """
     root = Fields.of(_yaml(text, "config"), "")
     default = Settings()
     images = root.child("images")
+    mesh = _mesh_config(mesh_text)
+    config = mesh.merged(root.mapping("defaultConfig"), "defaultConfig")
     native = root.enum("nativeSidecars", ("auto", "on", "off"), default.native_sidecar.value)
     settings = Settings(
         proxy_image=images.string("proxy", default.proxy_image),
@@ -88,11 +92,15 @@ def parse_settings(text: str, mesh_text: str = "") -> Settings:
         merge_prometheus=root.boolean("enablePrometheusMerge", True),
         rewrite_probes=root.boolean("rewriteAppHTTPProbe", True),
         resources=_resources(root.child("resources")),
-        proxy_config=_mesh_config(mesh_text).merged(root.mapping("defaultConfig"), "defaultConfig"),
+        proxy_config=config,
         never_selectors=_selectors(root, "neverInjectSelector"),
         always_selectors=_selectors(root, "alwaysInjectSelector"),
         # Added to, never replaced: nobody wants a proxy in kube-system by forgetting a line.
         never_namespaces=tuple(dict.fromkeys(NEVER_NAMESPACES + root.strings("neverInjectNamespaces", ()))),
+        warnings=(
+            *_concurrency(mesh, "mesh.defaultConfig"),
+            *(_concurrency(config, "defaultConfig") if config.concurrency != mesh.concurrency else ()),
+        ),
     )
     images.done()
     root.done()
@@ -107,12 +115,17 @@ def with_server_version(settings: Settings, major: str, minor: str) -> Settings:
 
 
 def _mesh_config(text: str) -> ProxyConfig:
-    """The part of the mesh's configuration that reaches a proxy at start; the rest is the control plane's to check."""
+    """The part of the mesh's configuration that a proxy must have at start; the rest is the control plane's to check."""
     root = Fields.of(_yaml(text, "mesh"), "mesh")
-    path = root.raw().get("accessLogFile") or ""
-    log = {"path": path, "format": root.enum("accessLogEncoding", ("JSON", "TEXT"), "JSON")}
-    config = ProxyConfig().merged({"accessLog": log}, "mesh")
-    return config.merged(root.mapping("defaultConfig"), "mesh.defaultConfig")
+    config = ProxyConfig().merged(root.mapping("defaultConfig"), "mesh.defaultConfig")
+    return replace(
+        config, sampling_percent=None, otlp=None, access_log_path=None, access_log_format=None, mesh_otlp=config.otlp or ""
+    )
+
+
+def _concurrency(config: ProxyConfig, path: str) -> tuple[str, ...]:
+    warning = concurrency_warning(config.concurrency)
+    return (f"{path}.concurrency={config.concurrency}: {warning}",) if warning else ()
 
 
 def _yaml(text: str, name: str) -> object:
@@ -150,7 +163,7 @@ def to_mapping(settings: Settings) -> Mapping[str, Any]:
         "enablePrometheusMerge": settings.merge_prometheus,
         "rewriteAppHTTPProbe": settings.rewrite_probes,
         "resources": {name: dict(getattr(settings.resources, name)) for name in ("requests", "limits", "guaranteed")},
-        "defaultConfig": settings.proxy_config.to_json(),
+        "defaultConfig": settings.proxy_config.own_json(),
         "neverInjectSelector": [selector.to_json() for selector in settings.never_selectors],
         "alwaysInjectSelector": [selector.to_json() for selector in settings.always_selectors],
         "neverInjectNamespaces": list(settings.never_namespaces),

@@ -124,7 +124,7 @@ def _node_metadata(request: Request, identity: Identity, settings: Settings) -> 
             "SERVICE_ACCOUNT": identity.service_account,
             "INTERCEPTION_MODE": "REDIRECT" if request.capture else "NONE",
             "APP_CONTAINERS": ",".join(identity.app_containers),
-            "PROXY_CONFIG": request.config.to_json(),
+            "PROXY_CONFIG": request.config.own_json(),
             "TRIOMESH_VERSION": settings.version,
         }
     )

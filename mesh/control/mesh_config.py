@@ -114,7 +114,7 @@ def mesh_config(source: ConfigMap | None, root_namespace: str) -> tuple[MeshConf
 def _parse(item: Fields, base: MeshConfig) -> MeshConfig:
     reader = item.reader
     config = base
-    for step in (_access_log, _tracing, _egress, _ingress):
+    for step in (_access_log, _default_config, _egress, _ingress):
         # One bad field costs itself only.
         config = reader.attempt(lambda step=step, config=config: step(item, config)) or config  # type: ignore[misc]
     timeout = reader.attempt(lambda: item.seconds("connectTimeout"))
@@ -138,10 +138,8 @@ def _access_log(item: Fields, config: MeshConfig) -> MeshConfig:
 _INJECTED = (
     "discoveryAddress",
     "controlPlaneAuthPolicy",
-    "accessLog",
     "drainDuration",
     "terminationDrainDuration",
-    "concurrency",
     "logLevel",
     "holdApplicationUntilProxyStarts",
     "proxyMetadata",
@@ -149,19 +147,45 @@ _INJECTED = (
 )
 
 
-def _tracing(item: Fields, config: MeshConfig) -> MeshConfig:
+def _default_config(item: Fields, config: MeshConfig) -> MeshConfig:
     default = item.object("defaultConfig")
-    if default is None or (tracing := default.object("tracing")) is None:
+    if default is None:
         return config
-    default.ignore(*_INJECTED)
+    default.ignore(*_INJECTED, "tracing", "accessLog")
+    workers = default.integer("concurrency", 0, 64)
+    if workers not in (None, 1):
+        item.reader.warn(default.at("concurrency"), f"is {workers} and has no effect: a proxy is one process on one core")
     default.close()
+    return replace(config, proxy=_telemetry(config.proxy, default))
+
+
+def _telemetry(base: ProxySettings, item: Fields) -> ProxySettings:
+    """`tracing` and `accessLog` of a ProxyConfig over the settings so far; what it does not say stays as it is."""
+    for step in (_tracing, _log):
+        base = item.reader.attempt(lambda step=step, base=base: step(base, item)) or base  # type: ignore[misc]
+    return base
+
+
+def _tracing(base: ProxySettings, item: Fields) -> ProxySettings:
+    tracing = item.object("tracing")
+    if tracing is None:
+        return base
     sampling = tracing.number("sampling", 0, 100)
-    otlp = tracing.text("otlp", config.proxy.otlp)
+    otlp = tracing.text("otlp", base.otlp)
     if otlp:
         host_port(otlp, tracing.at("otlp"))
     tracing.close()
-    percent = config.proxy.sampling_percent if sampling is None else sampling
-    return replace(config, proxy=replace(config.proxy, sampling_percent=percent, otlp=otlp))
+    return replace(base, otlp=otlp, sampling_percent=base.sampling_percent if sampling is None else sampling)
+
+
+def _log(base: ProxySettings, item: Fields) -> ProxySettings:
+    log = item.object("accessLog")
+    if log is None:
+        return base
+    is_json = log.one_of("format", {"JSON": True, "TEXT": False}, base.access_log_json)
+    path = log.text("path", base.access_log_path)
+    log.close()
+    return replace(base, access_log_json=is_json, access_log_path=path)
 
 
 def _egress(item: Fields, config: MeshConfig) -> MeshConfig:
@@ -193,23 +217,5 @@ def node_settings(base: ProxySettings, proxy_config: Any) -> tuple[ProxySettings
     if proxy_config is None:
         return base, ()
     reader = Reader(ObjectRef("ProxyConfig", "", ""))
-    settings = reader.attempt(lambda: _node_settings(base, Fields(proxy_config, "PROXY_CONFIG", reader)))
+    settings = reader.attempt(lambda: _telemetry(base, Fields(proxy_config, "PROXY_CONFIG", reader)))
     return settings or base, tuple(f"{problem.field}: {problem.message}" for problem in reader.problems)
-
-
-def _node_settings(base: ProxySettings, item: Fields) -> ProxySettings:
-    tracing, log = item.object("tracing"), item.object("accessLog")
-    settings = base
-    if tracing is not None:
-        sampling = tracing.number("sampling", 0, 100)
-        otlp = tracing.text("otlp", base.otlp)
-        if otlp:
-            host_port(otlp, tracing.at("otlp"))
-        settings = replace(
-            settings, otlp=otlp, sampling_percent=base.sampling_percent if sampling is None else sampling
-        )
-    if log is not None:
-        is_json = log.one_of("format", {"JSON": True, "TEXT": False}, base.access_log_json)
-        path = str(log.value["path"]) if log.value.get("path") is not None else base.access_log_path
-        settings = replace(settings, access_log_json=is_json, access_log_path=path)
-    return settings

@@ -1,6 +1,7 @@
 """What the injector writes is what the proxy, the init container and the charts read: both sides of ARCHITECTURE.md's seams."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from injector.capture import Capture, parse_arguments
 from injector.patch import inject
 from injector.proxy_config import LOG_LEVELS, ProxyConfig
 from injector.settings import Settings, parse_settings
+from mesh.control.mesh_config import ProxySettings, node_settings
 from mesh.proxy import bootstrap
 from mesh.proxy.bootstrap import Role
 from tests.support.injector_pods import app, named, pod
@@ -60,14 +62,26 @@ def test_every_log_level_that_the_injector_admits_is_understood(level: str) -> N
 
 
 def test_settings_of_the_charts_are_read_and_reach_the_proxy() -> None:
-    for directory, sampling in (("manifests/10-config.yaml", 1), ("sandbox/config.yaml", 100)):
+    for directory, otlp in (("manifests/10-config.yaml", ""), ("sandbox/config.yaml", "c.triomesh-system.svc:4317")):
         text = (ROOT / "charts/triomesh" / directory).read_text().replace("${VERSION}", "0.1.0").replace("${OTLP}", "c.triomesh-system.svc:4317")
         maps = {item["metadata"]["name"]: item["data"] for item in yaml.safe_load_all(text)}
         settings = parse_settings(maps.get("triomesh-injector", {}).get("config", ""), maps["triomesh"]["mesh"])
-        assert (settings.proxy_config.sampling_percent, settings.proxy_config.access_log_path) == (sampling, "/dev/stdout")
-        bootstrap.read_environment(kubelet(injected(pod(), settings), FIELDS), Role.SIDECAR)
+        read = bootstrap.read_environment(kubelet(injected(pod(), settings), FIELDS), Role.SIDECAR)
+        # The collector is known from the start; access log and sampling are the control plane's to say, live.
+        assert (read.telemetry.otlp, read.telemetry.default_access_log) == (otlp, None)
+        assert node_settings(ProxySettings(), read.node.metadata["PROXY_CONFIG"]) == (ProxySettings(), ())
         # The gateway is not injected; its own configuration must be one that the injector would have written.
-        assert ProxyConfig().merged(json.loads(maps["triomesh-gateway"]["proxyConfig"]), "gateway") == settings.proxy_config
+        written = settings.proxy_config.to_json()
+        gateway = json.loads(maps["triomesh-gateway"]["proxyConfig"])
+        assert ProxyConfig().merged(gateway, "gateway").to_json() == written
+
+
+def test_the_pods_own_telemetry_wins_and_the_rest_is_the_meshs() -> None:
+    item = pod(annotations={"proxy.istio.io/config": "tracing: {sampling: 3}\naccessLog: {format: TEXT}"})
+    read = bootstrap.read_environment(kubelet(injected(item), FIELDS), Role.SIDECAR)
+    for mesh in (ProxySettings(), ProxySettings("/dev/stderr", True, 50, "c:1")):
+        wanted = replace(mesh, sampling_percent=3, access_log_json=False)
+        assert node_settings(mesh, read.node.metadata["PROXY_CONFIG"]) == (wanted, ())
 
 
 def test_gateway_deployment_is_read_by_the_proxy() -> None:

@@ -8,14 +8,21 @@ def test_json_is_the_contract_with_the_proxy() -> None:
     assert ProxyConfig().to_json() == {
         "discoveryAddress": "triomesh-control.triomesh-system.svc:15010",
         "controlPlaneAuthPolicy": "NONE",
-        "tracing": {"sampling": 1.0, "otlp": ""},
-        "accessLog": {"path": "", "format": "JSON"},
         "drainDuration": "45s",
         "terminationDrainDuration": "5s",
         "concurrency": 1,
         "logLevel": "info",
         "holdApplicationUntilProxyStarts": False,
     }
+
+
+def test_what_nobody_gave_stays_the_meshs_to_say() -> None:
+    # The process has to know the collector when it starts; to the control plane that is no wish of the pod's.
+    config = ProxyConfig(mesh_otlp="c:4317").merged({"tracing": {"sampling": 5}, "accessLog": {"path": ""}}, "a")
+    assert config.own_json()["tracing"] == {"sampling": 5} and config.own_json()["accessLog"] == {"path": ""}
+    assert config.to_json()["tracing"] == {"sampling": 5, "otlp": "c:4317"}
+    own = config.merged({"tracing": {"otlp": ""}}, "a")
+    assert own.own_json()["tracing"] == own.to_json()["tracing"] == {"sampling": 5, "otlp": ""}
 
 
 def test_only_given_fields_are_replaced() -> None:
@@ -31,7 +38,7 @@ def test_empty_string_switches_access_log_and_otlp_off() -> None:
 
 def test_own_json_reads_back() -> None:
     config = ProxyConfig(sampling_percent=7, hold_application=True, log_level="debug")
-    assert ProxyConfig().merged(config.to_json(), "a") == config
+    assert ProxyConfig().merged(config.own_json(), "a") == config
 
 
 @pytest.mark.parametrize(

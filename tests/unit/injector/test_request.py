@@ -56,6 +56,14 @@ def test_config_annotation_and_log_level_are_laid_over_the_default() -> None:
     assert (config.sampling_percent, config.log_level) == (3, "debug")
 
 
+@pytest.mark.parametrize("key", ["proxy.istio.io/config", "proxy.triomesh.io/config"])
+@pytest.mark.parametrize(("value", "told"), [("2", True), ("0", True), ("1", False)])
+def test_concurrency_that_has_no_effect_is_told_not_denied(key: str, value: str, told: bool) -> None:
+    found = read(pod(annotations={key: f"concurrency: {value}"}), Settings()).warnings
+    assert [text.partition(": ")[0] for text in found] == ([f"annotation {key}"] if told else [])
+    assert not told or f"concurrency {value} has no effect" in found[0]
+
+
 def test_user_volumes_are_lists_or_mappings() -> None:
     wish = read(
         pod(annotations={"sidecar.istio.io/userVolume": '{"v": {"emptyDir": {}}}', "sidecar.istio.io/userVolumeMount": '[{"name": "v", "mountPath": "/v"}]'}),

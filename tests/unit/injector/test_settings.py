@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from injector.fields import BadField
+from injector.proxy_config import ProxyConfig
 from injector.settings import NEVER_NAMESPACES, NativeSidecar, Settings, parse_settings, to_mapping, with_server_version
 
 
@@ -13,11 +14,23 @@ def test_settings_written_out_read_back() -> None:
     assert parse_settings(yaml.safe_dump(to_mapping(Settings()))) == Settings()
 
 
-def test_mesh_config_is_the_base_and_the_injectors_own_wins() -> None:
+def test_mesh_wide_telemetry_is_not_copied_into_pods() -> None:
+    mesh = "accessLogFile: /dev/stdout\naccessLogEncoding: TEXT\ndefaultConfig: {logLevel: debug, accessLog: {path: /x}, tracing: {sampling: 50, otlp: 'c:4317'}}"
+    config = parse_settings("", mesh).proxy_config
+    assert config == ProxyConfig(log_level="debug", mesh_otlp="c:4317")
+
+
+def test_concurrency_that_has_no_effect_is_told() -> None:
+    found = parse_settings("defaultConfig: {concurrency: 4}", "defaultConfig: {concurrency: 0}").warnings
+    assert [text.partition(":")[0] for text in found] == ["mesh.defaultConfig.concurrency=0", "defaultConfig.concurrency=4"]
+    assert parse_settings("defaultConfig: {concurrency: 1}", "").warnings == ()
+
+
+def test_the_injectors_own_telemetry_wins_over_the_meshs() -> None:
     mesh = "accessLogFile: /dev/stdout\naccessLogEncoding: TEXT\noutboundTrafficPolicy: {mode: ALLOW_ANY}\ndefaultConfig: {tracing: {sampling: 50, otlp: 'c:4317'}}"
     config = parse_settings("defaultConfig: {tracing: {sampling: 5}}", mesh).proxy_config
-    assert (config.access_log_path, config.access_log_format) == ("/dev/stdout", "TEXT")
-    assert (config.sampling_percent, config.otlp) == (5, "c:4317")
+    assert (config.access_log_path, config.access_log_format) == (None, None)
+    assert (config.sampling_percent, config.otlp, config.mesh_otlp) == (5, None, "c:4317")
 
 
 def test_never_namespaces_are_added_to_and_never_replaced() -> None:

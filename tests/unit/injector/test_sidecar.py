@@ -3,6 +3,7 @@ from typing import Any
 
 from injector import request
 from injector.pod import Workload
+from injector.proxy_config import ProxyConfig
 from injector.settings import NativeSidecar, Settings
 from injector.sidecar import Identity, init_container, literal_value, proxy_container
 from tests.support.injector_pods import env_of, pod
@@ -37,6 +38,17 @@ def test_metadata_has_istios_keys_and_the_kubelet_fills_in_the_name() -> None:
     assert set(metadata) == {"NAME", "NAMESPACE", "LABELS", "ANNOTATIONS", "WORKLOAD_NAME", "OWNER", "CLUSTER_ID", "MESH_ID", "SERVICE_ACCOUNT", "INTERCEPTION_MODE", "APP_CONTAINERS", "PROXY_CONFIG", "TRIOMESH_VERSION"}
     assert metadata["OWNER"] == "kubernetes://apis/apps/v1/namespaces/default/deployments/reviews-v1"
     assert metadata["INTERCEPTION_MODE"] == "REDIRECT"
+
+
+def test_mesh_wide_telemetry_stays_live_and_the_pods_own_is_told_to_the_control_plane() -> None:
+    settings = Settings(proxy_config=ProxyConfig(mesh_otlp="c:4317"))
+    env = env_of(proxy(settings=settings))
+    assert literal_value(env["TRIOMESH_METADATA"])["PROXY_CONFIG"].keys().isdisjoint({"tracing", "accessLog"})
+    assert literal_value(env["TRIOMESH_PROXY_CONFIG"])["tracing"] == {"otlp": "c:4317"}
+    env = env_of(proxy({"proxy.istio.io/config": "accessLog: {path: /dev/stderr}"}, settings))
+    for name in ("TRIOMESH_METADATA", "TRIOMESH_PROXY_CONFIG"):
+        read = literal_value(env[name])
+        assert read.get("PROXY_CONFIG", read)["accessLog"] == {"path": "/dev/stderr"}
 
 
 def test_dollar_signs_of_users_are_kept_from_the_kubelets_expansion() -> None:

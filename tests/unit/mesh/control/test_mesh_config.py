@@ -38,6 +38,12 @@ def test_everything_set() -> None:
     assert (config.registry_only, config.connect_timeout_seconds, config.ingress_selector) == (True, 3.0, (("istio", "edge"),))
 
 
+def test_default_configs_access_log_wins_over_the_mesh_wide_words() -> None:
+    config, problems = parse("{accessLogFile: /dev/stdout, defaultConfig: {accessLog: {path: '', format: TEXT}}}")
+    assert problems == []
+    assert (config.proxy.access_log_path, config.proxy.access_log_json) == ("", False)
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
@@ -46,6 +52,10 @@ def test_everything_set() -> None:
         ("accessLogEncoding: XML", "mesh.accessLogEncoding"),
         ("defaultConfig: {tracing: {sampling: 101}}", "mesh.defaultConfig.tracing.sampling"),
         ("defaultConfig: {tracing: {otlp: nowhere}}", "mesh.defaultConfig.tracing.otlp"),
+        ("defaultConfig: {accessLog: {format: XML}}", "mesh.defaultConfig.accessLog.format"),
+        ("defaultConfig: {accessLog: {paths: /x}}", "mesh.defaultConfig.accessLog.paths"),
+        ("defaultConfig: {zipkin: {}}", "mesh.defaultConfig.zipkin"),
+        ("defaultConfig: {concurrency: 4}", "mesh.defaultConfig.concurrency"),
         ("connectTimeout: soon", "mesh.connectTimeout"),
         ("enableAutoMtls: true", "mesh.enableAutoMtls"),
         ("unheardOf: 1", "mesh.unheardOf"),
@@ -86,6 +96,12 @@ def test_the_charts_own_config_is_clean(name: str) -> None:
 )
 def test_a_nodes_own_settings_win(proxy_config: Any, expected: ProxySettings) -> None:
     assert node_settings(ProxySettings(), proxy_config) == (expected, ())
+
+
+def test_what_a_node_did_not_set_is_the_meshs() -> None:
+    base = ProxySettings("/dev/stderr", False, 7, "c:1")
+    assert node_settings(base, {"discoveryAddress": "x:1", "tracing": {"otlp": ""}}) == (replace(base, otlp=""), ())
+    assert node_settings(base, {"accessLog": {"format": "JSON"}}) == (replace(base, access_log_json=True), ())
 
 
 def test_unusable_node_settings_keep_the_meshs() -> None:
