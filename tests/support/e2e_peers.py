@@ -4,6 +4,7 @@
 that echoes) and on BANNER_PORTS (the server speaks first, as MySQL does). The clients print one JSON document:
 
     up HOST BYTES          down HOST BYTES          sockets HOST COUNT          banner HOST PORT COUNT
+    abuse HOST PORT        malformed bytes in many shapes; what each was answered
     split URL COUNT        count answers by status and by the bookinfo pod that made them
     grpc-serve NAME PORT   grpc-call TARGET COUNT   a tiny gRPC echo; the target may be xds:///…
 
@@ -253,6 +254,55 @@ async def banners(host: str, port: int, count: int) -> dict[str, object]:
     return {"banners": texts, "echoes": echoes, "median_ms": waits[len(waits) // 2], "worst_ms": waits[-1]}
 
 
+MALFORMED = {
+    "nothing": b"",
+    "noise": bytes(range(256)) * 64,
+    "zeros": bytes(4096),
+    "no such method line": b"THIS IS NOT HTTP\r\n\r\n",
+    "bad version": b"GET / HTTP/9.9\r\nhost: a\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+    "length and chunked": b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "bad chunk": b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\nhello\r\n",
+    "space before colon": b"GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+    "NUL in a header": b"GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n",
+    "bare LF smuggling": b"GET / HTTP/1.1\nhost: a\n\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n",
+    "endless header": b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 300_000,
+    "half a head": b"GET / HTTP/1.1\r\nho",
+    "half an HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM",
+    "HTTP/2 and noise": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 400,
+    "half a ClientHello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x11" * 40,
+    "a ClientHello of nonsense": b"\x16\x03\x01\x00\x20\x01\x00\x00\x1c\x03\x03" + b"\x99" * 26,
+}
+ANSWER_SECONDS = 12.0
+
+
+async def abuse(host: str, port: int) -> dict[str, str]:
+    """Send each malformed thing on a connection of its own and half-close. Returns the start of each answer, "closed" for
+    none, "stuck" when the connection was neither answered nor closed in time."""
+    found: dict[str, str] = {}
+
+    async def one(name: str, data: bytes) -> None:
+        answer = b""
+        with trio.move_on_after(ANSWER_SECONDS) as scope:
+            try:
+                async with await trio.open_tcp_stream(host, port) as stream:
+                    await stream.send_all(data)
+                    await stream.send_eof()
+                    while chunk := await stream.receive_some(CHUNK):
+                        answer = (answer + chunk)[:200]
+            except OSError as exc:
+                answer = answer or f"refused: {exc}".encode()
+            except trio.BrokenResourceError:
+                pass  # reset is one way to close
+        found[name] = "stuck" if scope.cancelled_caught else answer.decode("latin-1") or "closed"
+
+    async with trio.open_nursery() as nursery:
+        for name, data in MALFORMED.items():
+            nursery.start_soon(one, name, data)
+    return found
+
+
 def split(url: str, count: int) -> dict[str, object]:
     """GET `url` over one connection. Returns answers by status, and by the version in the reviews pod's name."""
     parts = urlsplit(url)
@@ -299,7 +349,7 @@ def main(verb: str, *args: str) -> None:
     elif verb == "split":
         print(json.dumps(split(args[0], int(args[1]))))
     else:
-        client = {"up": up, "down": down, "sockets": sockets, "banner": banners}[verb]
+        client = {"up": up, "down": down, "sockets": sockets, "banner": banners, "abuse": abuse}[verb]
         print(json.dumps(trio.run(client, args[0], *map(int, args[1:]))))
 
 

@@ -11,6 +11,7 @@ State lies in a directory of its own; nothing of another sandbox on the machine 
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -144,7 +145,7 @@ class Mesh:
             return
         client = self.client(1)
         until(lambda: client.send("GET", demo.PAGE).status != 200, "the gateway forgets its routes")
-        until(lambda: not self.made_from("VirtualService", "HTTPRoute"), "productpage's sidecar forgets its routes")
+        until(lambda: not self.made_from(f"VirtualService/{NAMESPACE}/", f"HTTPRoute/{NAMESPACE}/"), "productpage's sidecar forgets its routes")
 
     def made_from(self, *kinds: str, workload: str = "productpage-v1") -> list[str]:
         """Origins of these kinds in a sidecar's routes, e.g. `VirtualService/default/reviews http[0]`."""
@@ -239,9 +240,10 @@ class Mesh:
         return sorted(found)
 
     def daemon_pid(self, name: str) -> int:
-        """Process id of one of the sandbox's daemons, or of its `supervisor`."""
-        record = json.loads(self.layout.supervisor_file.read_text())
-        return int(record["pid"] if name == "supervisor" else next(daemon["pid"] for daemon in record["daemons"] if daemon["name"] == name))
+        """Process id of one of the sandbox's daemons (0 while it is not running), or of its `supervisor`."""
+        if name == "supervisor":
+            return int(json.loads(self.layout.supervisor_file.read_text())["pid"])
+        return next(daemon.pid for daemon in self.status().daemons if daemon.name == name)
 
     def status(self) -> supervisor.Status:
         with _environment(_variables(self.layout)):
@@ -319,6 +321,16 @@ class Stage:
             yield
 
 
+def differences(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
+    """What `machine` shows after and did not before, and the other way round."""
+    found: dict[str, object] = {}
+    for key in before:
+        old, new = (Counter(lines.splitlines() if isinstance(lines, str) else lines) for lines in (before[key], after[key]))  # type: ignore[arg-type]
+        if old != new:
+            found[key] = {"new": sorted((new - old).elements()), "gone": sorted((old - new).elements())}
+    return found
+
+
 def machine() -> dict[str, object]:
     """What a sandbox could leave behind on the host. Namespaces and mounts of other sandboxes are not looked at."""
     worker = own_name()
@@ -327,7 +339,7 @@ def machine() -> dict[str, object]:
         "ip link": [line.split("@")[0].split(": ")[1] for line in _output("ip", "-o", "link", "show").splitlines()],
         "iptables-save": _rules(_output("iptables-save")),
         "ip6tables-save": _rules(_output("ip6tables-save")),
-        "nft list ruleset": _output("nft", "list", "ruleset"),
+        "nft list ruleset": _output("nft", "list", "ruleset") if shutil.which("nft") else "",
         "mounts": sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if not _is_others(line.split()[4])),
         "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").rglob("*") if path.is_dir() and path.suffix not in SYSTEMD),
         "processes": sorted(_own_processes()),
@@ -356,7 +368,8 @@ def _own_processes() -> Iterator[str]:
 
 
 def _is_others(target: str) -> bool:
-    return target.startswith("/run/netns/tm-") and not target.startswith(f"/run/netns/tm-{own_name()}-")
+    is_sandboxs = target.startswith("/run/netns/tm-") or re.search("/pods/[0-9a-f-]{36}/", target) is not None
+    return is_sandboxs and own_name() not in target
 
 
 def _rules(text: str) -> list[str]:
