@@ -130,7 +130,7 @@ def test_answer_that_makes_no_sense_is_a_failure(api: client.ApiClient, hook: We
     register(api, hook)
     hook.decide = lambda request: json_patch({"op": "replace", "path": "/metadata/name", "value": "other"})
     code, said, _ = call(api, "POST", PODS, pod("renamed"))
-    assert code == 500 and "its patch changes metadata.name" in said["message"]
+    assert code == 400 and "its patch changes metadata.name" in said["message"]
     hook.decide = lambda request: {"uid": "wrong", "allowed": True}
     assert "expected response.uid" in call(api, "POST", PODS, pod("wrong"))[1]["message"]
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.support.kube_scenes import AGGREGATED, HISTORY, MERGE, PARTIAL, PARTIAL_LIST, TABLE, Json, Session, config, crd, deployment, pod, scene
+from tests.support.kube_scenes import (
+    AGGREGATED,
+    HISTORY,
+    MERGE,
+    PARTIAL,
+    PARTIAL_LIST,
+    TABLE,
+    Json,
+    Session,
+    config,
+    crd,
+    deployment,
+    pod,
+    scene,
+)
 
 SERVED = {
     "v1": ["pods", "pods/log", "pods/exec", "pods/status", "pods/binding", "services", "services/status", "configmaps", "secrets", "namespaces", "namespaces/finalize", "nodes",

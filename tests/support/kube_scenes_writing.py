@@ -5,7 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.support.kube_scenes import APPLY, CRDS, JSON, MERGE, PATCH, Json, Session, claims, config, crd, deployment, pod, scene
+from tests.support.kube_scenes import (
+    APPLY,
+    CRDS,
+    JSON,
+    MERGE,
+    PATCH,
+    Json,
+    Session,
+    claims,
+    config,
+    crd,
+    deployment,
+    pod,
+    scene,
+)
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces"
 

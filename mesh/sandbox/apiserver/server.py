@@ -75,7 +75,7 @@ class Server:
             warnings.append(resource.deprecated)
         if target.subresource:
             return await self._subresource(call)
-        if verb not in resource.verbs or (verb == "create") is bool(target.name) and verb in ("create", "update", "patch"):
+        if verb not in resource.verbs or ((verb == "create") is bool(target.name) and verb in ("create", "update", "patch")):
             raise status.method_not_allowed(verb)
         match verb:
             case "get":

@@ -63,7 +63,7 @@ def metadata(obj: Obj, old: Obj | None, resource: Resource) -> list[Cause]:
     size = sum(len(k) + len(str(v)) for k, v in annotations.items())
     if size > MAX_ANNOTATION_BYTES:
         causes.append(Cause("FieldValueTooLong", "metadata.annotations", f"Too long: may not be more than {MAX_ANNOTATION_BYTES} bytes"))
-    for index, reference in enumerate(meta.get("ownerReferences") or ()):
+    for reference in meta.get("ownerReferences") or ():
         causes += [invalid(f"metadata.ownerReferences.{name}", "", "must not be empty") for name in ("apiVersion", "kind", "name", "uid") if not reference.get(name)]
     if sum(bool(r.get("controller")) for r in meta.get("ownerReferences") or ()) > 1:
         causes.append(invalid("metadata.ownerReferences", "controller", "Only one reference can have Controller set to true"))
