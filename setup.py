@@ -15,6 +15,23 @@ COMPILED = [
     "mesh/codec/h1/parser.py",
     "mesh/codec/h1/encode.py",
     "mesh/codec/sock.py",
+    "mesh/proxy/balance/host.py",
+    "mesh/proxy/breaker.py",
+    "mesh/proxy/clusters.py",
+    "mesh/proxy/deadlines.py",
+    "mesh/proxy/exchange.py",
+    "mesh/proxy/forwarded.py",
+    "mesh/proxy/forwarding.py",
+    "mesh/proxy/observe/digits.py",
+    "mesh/proxy/observe/http.py",
+    "mesh/proxy/observe/record.py",
+    "mesh/proxy/observe/request_id.py",
+    "mesh/proxy/observe/series.py",
+    "mesh/proxy/observe/trace.py",
+    "mesh/proxy/poller.py",
+    "mesh/proxy/pool.py",
+    "mesh/proxy/seat.py",
+    "mesh/proxy/upstream_h1.py",
 ]
 
 

@@ -3,7 +3,8 @@
     intercept   listening sockets follow the configuration; accept
     connection  whose chains serve it (original destination), which chain, and the one exception boundary
     detect      what the first bytes say, raced against a server that speaks first
-    downstream_h1 -> exchange -> forwarding -> transfer, upstream_h1     one HTTP/1 request after the other
+    downstream_h1 -> exchange -> forwarding                  one HTTP/1 request after the other (downstream_h1: its task; seat: its state)
+    attempts -> transfer, upstream_h1                        the same request when it has to wait for something
     opaque -> relay                                          bytes nobody looks into
     http2                                                    until there is a codec: relayed or refused
 
@@ -12,4 +13,7 @@ forwarded and edits (heads), reply (answers of our own), observe (metrics, spans
 
 What it stands on: poller (readiness), deadlines (timeouts), connect, pool, clusters, resolve (DNS), snapshots (compiled
 configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap and main (the process).
+
+Modules with a .pxd beside them are the way of a plain request, compiled from the very same source (setup.py COMPILED). The
+.pxd says which fields are C's; edit both together, then `sh scripts/setup.sh`. Coroutines stay out of them where they can.
 """

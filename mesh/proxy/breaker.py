@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Circuit breaker: how much a cluster may have in flight (Envoy `CircuitBreakers`, default priority).
 
 Counters and limits only: the exchange asks before it starts something and tells when that is over. What does not fit is
@@ -26,23 +27,21 @@ class Breaker:
     The counters `overflow_*` and `retries_total` only grow; they feed the metrics.
     """
 
-    __slots__ = (
-        "_budget_min",
-        "_budget_share",
-        "_max_connections",
-        "_max_pending",
-        "_max_requests",
-        "_max_retries",
-        "connections",
-        "overflow_connections",
-        "overflow_pending",
-        "overflow_requests",
-        "overflow_retries",
-        "pending",
-        "requests",
-        "retries",
-        "retries_total",
-    )
+    _budget_min: int
+    _budget_share: float
+    _max_connections: int
+    _max_pending: int
+    _max_requests: int
+    _max_retries: int
+    connections: int
+    overflow_connections: int
+    overflow_pending: int
+    overflow_requests: int
+    overflow_retries: int
+    pending: int
+    requests: int
+    retries: int
+    retries_total: int
 
     def __init__(self, limits: CircuitBreaker) -> None:
         self.connections = self.pending = self.requests = self.retries = 0

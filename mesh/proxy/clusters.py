@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Clusters at run time: the balancer, pools, breaker and outlier detector behind a cluster's name.
 
 A runtime outlives configuration updates of its cluster: hosts keep their counters and connections, and only what an
@@ -10,7 +11,9 @@ import os
 import random
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import cython
 import trio
 
 from mesh.model.addr import Address
@@ -18,10 +21,8 @@ from mesh.model.cluster import Cluster, Discovery, Protocol
 from mesh.model.endpoint import Endpoint, LoadAssignment, Locality
 from mesh.model.failure import Failure
 from mesh.model.secret import UpstreamTls
-from mesh.proxy.balance import Balancer, Host, make_balancer
-from mesh.proxy.breaker import Breaker
+from mesh.proxy.balance import Balancer, make_balancer
 from mesh.proxy.connect import ConnectTimeout, DialOptions, Secure, dial, finish_connect, start_connect
-from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.failures import (
     CONNECT_FAILED,
     CONNECT_TIMEOUT,
@@ -33,10 +34,18 @@ from mesh.proxy.failures import (
 )
 from mesh.proxy.outlier import OutlierDetector
 from mesh.proxy.poller import HANGUP, Channel, Parker, Poller
-from mesh.proxy.pool import Pool, PoolSettings, Waiter
 from mesh.proxy.tls import TlsError
 from mesh.proxy.tls_context import TlsContext, TlsSettings
-from mesh.proxy.upstream_h1 import UpstreamConnection
+
+if not cython.compiled:  # when compiled, clusters.pxd cimports these names
+    from mesh.proxy.balance.host import Host
+    from mesh.proxy.breaker import Breaker
+    from mesh.proxy.deadlines import Deadline, Deadlines
+    from mesh.proxy.pool import Pool, PoolSettings, Waiter
+    from mesh.proxy.upstream_h1 import UpstreamConnection
+if TYPE_CHECKING:
+    # Cython 3.3 takes the return type of a coroutine for that of the function, unless it does not know the name.
+    from mesh.proxy.upstream_h1 import UpstreamConnection as Acquired
 
 # Destinations that an ORIGINAL_DST cluster remembers before it looks which of them are still in use.
 _MAX_DESTINATIONS = 4096
@@ -51,40 +60,39 @@ class ClusterRuntime:
         contexts: of the present snapshot, for new connections.
     """
 
-    __slots__ = (
-        "_assignment",
-        "_by_destination",
-        "_deadlines",
-        "_options",
-        "_poller",
-        "_pools",
-        "_settings",
-        "_sweep",
-        "balancer",
-        "breaker",
-        "changed",
-        "contexts",
-        "is_used",
-        "model",
-        "outlier",
-        "unsupported",
-        "used",
-    )
+    model: Cluster
+    balancer: Balancer
+    breaker: Breaker
+    outlier: OutlierDetector | None
+    unsupported: Failure | None
+    is_used: bool
+    used: trio.Event
+    changed: trio.Event
+    contexts: Mapping[TlsSettings, TlsContext]
+    _assignment: LoadAssignment
+    _poller: Poller
+    _deadlines: Deadlines
+    _sweep: Deadline
+    _options: DialOptions
+    _settings: PoolSettings
+    _pools: dict[Host, Pool]
+    _by_destination: dict[Address, Host]
+    _is_by_destination: bool
 
     def __init__(self, model: Cluster, assignment: LoadAssignment | None, poller: Poller, deadlines: Deadlines) -> None:
         self._poller = poller
         self._deadlines = deadlines
-        self._pools: dict[Host, Pool] = {}
-        self._by_destination: dict[Address, Host] = {}
+        self._pools = {}
+        self._by_destination = {}
         self._sweep = deadlines.new(self._sweep_outliers)
         self._assignment = LoadAssignment(model.name)
         self.breaker = Breaker(model.circuit_breaker)
-        self.balancer: Balancer = make_balancer(model, self._assignment, deadlines.now())
-        self.outlier: OutlierDetector | None = None
+        self.balancer = make_balancer(model, self._assignment, deadlines.now())
+        self.outlier = None
         self.is_used = False
         self.used = trio.Event()
         self.changed = trio.Event()
-        self.contexts: Mapping[TlsSettings, TlsContext] = {}
+        self.contexts = {}
         self._take_model(model)
         if assignment is not None:
             # The first assignment is warm; the empty one above must not count as the previous.
@@ -129,7 +137,7 @@ class ClusterRuntime:
 
     def pick(
         self,
-        now: float,
+        now: cython.double,
         hash_value: int | None = None,
         exclude: Collection[Host] = _NO_HOSTS,
         destination: Address | None = None,
@@ -141,23 +149,23 @@ class ClusterRuntime:
         if not self.is_used:
             self.is_used = True
             self.used.set()
-        if self.model.discovery is Discovery.ORIGINAL_DST:
+        if self._is_by_destination:
             return self._host_of(destination, now) if destination is not None else None
         return self.balancer.pick(random.random, now, hash_value, exclude)
 
-    def take(self, host: Host, now: float) -> UpstreamConnection | None:
+    def take(self, host: Host, now: cython.double) -> UpstreamConnection | None:
         """A pooled connection, if there is one: `acquire` without waiting."""
-        pool = self._pools.get(host)
+        pool: Pool | None = self._pools.get(host)
         if pool is None:
             return None
-        connection = pool.take(now)
+        connection: UpstreamConnection | None = pool.take(now)
         if connection is not None:
             connection.served += 1
         return connection
 
     async def acquire(
         self, parker: Parker, host: Host, now: float, down: Channel | None, fresh: bool
-    ) -> UpstreamConnection:
+    ) -> Acquired:
         """A connection to the host, pooled or new; `release` or `discard` it.
 
         Args: fresh: not a pooled one. down: the client's side, watched while the request has to wait (None: there is none).
@@ -179,9 +187,10 @@ class ClusterRuntime:
         connection.served += 1
         return connection
 
-    def release(self, host: Host, connection: UpstreamConnection, now: float) -> None:
+    def release(self, host: Host, connection: UpstreamConnection, now: cython.double) -> None:
         """Its exchange ended well: keep it for the next one."""
-        self._pools[host].give_back(connection, now)
+        pool: Pool = self._pools[host]
+        pool.give_back(connection, now)
 
     def discard(self, host: Host, connection: UpstreamConnection) -> None:
         """Its state is not known: close it."""
@@ -221,7 +230,7 @@ class ClusterRuntime:
     def disconnected(self) -> None:
         self.breaker.end_connection()
 
-    def on_response(self, host: Host, status: int, now: float) -> None:
+    def on_response(self, host: Host, status: cython.int, now: cython.double) -> None:
         """Tell outlier detection."""
         if self.outlier is not None and self.outlier.on_response(host, status, now):
             self._after_ejection(now)
@@ -233,6 +242,7 @@ class ClusterRuntime:
 
     def _take_model(self, model: Cluster) -> None:
         self.model = model
+        self._is_by_destination = model.discovery is Discovery.ORIGINAL_DST
         self._options = DialOptions.of(model)
         self._settings = PoolSettings(
             model.idle_timeout_seconds, model.max_connection_duration_seconds, model.max_requests_per_connection
@@ -240,7 +250,7 @@ class ClusterRuntime:
         for pool in self._pools.values():
             pool.settings = self._settings
         self.breaker.configure(model.circuit_breaker)
-        self.unsupported: Failure | None = HTTP2_UNSUPPORTED if model.protocol is Protocol.HTTP2 else None
+        self.unsupported = HTTP2_UNSUPPORTED if model.protocol is Protocol.HTTP2 else None
 
     def _configure_outlier(self) -> None:
         config = self.model.outlier
@@ -266,7 +276,7 @@ class ClusterRuntime:
         if self.outlier.next_sweep_at < float("inf"):
             self._sweep.arm(self.outlier.next_sweep_at)
 
-    async def _wait_or_connect(self, parker: Parker, pool: Pool, down: Channel | None) -> UpstreamConnection:
+    async def _wait_or_connect(self, parker: Parker, pool: Pool, down: Channel | None) -> Acquired:
         if self.unsupported is not None:
             raise UpstreamFailed(self.unsupported)
         # Envoy: a host without any connection may always have one, else its requests would wait for nothing.
@@ -284,7 +294,7 @@ class ClusterRuntime:
             raise
         return UpstreamConnection(channel, self._deadlines.now())
 
-    async def _wait(self, parker: Parker, pool: Pool, down: Channel | None) -> UpstreamConnection | None:
+    async def _wait(self, parker: Parker, pool: Pool, down: Channel | None) -> Acquired | None:
         # A connection that came free, or None: the right to open one.
         waiter = Waiter(parker)
         pool.waiters.append(waiter)

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Deadlines: absolute times at which something is cancelled, nearly free to set and to lift.
 
 Setting one per request must not touch a heap or a timer. So an entry in the heap is only a promise to look: while
@@ -12,6 +13,7 @@ import heapq
 import math
 from collections.abc import Callable
 
+import cython
 import trio
 
 _COMPACT_ABOVE = 256
@@ -20,16 +22,20 @@ _COMPACT_ABOVE = 256
 class Deadline:
     """One moment that can be moved. `close` when its owner is gone, so that the heap does not keep it."""
 
-    __slots__ = ("_entry", "_owner", "_queued_at", "at", "on_expiry")
+    _owner: Deadlines
+    _entry: _Entry | None
+    _queued_at: float
+    at: float
+    on_expiry: Callable[[], None]
 
     def __init__(self, owner: Deadlines, on_expiry: Callable[[], None]) -> None:
         self._owner = owner
         self.on_expiry = on_expiry
         self.at = math.inf
         self._queued_at = math.inf
-        self._entry: _Entry | None = None
+        self._entry = None
 
-    def arm(self, at: float) -> None:
+    def arm(self, at: cython.double) -> None:
         """Fire at the absolute time `at` (trio seconds) instead of whatever was set before."""
         self.at = at
         if at < self._queued_at:
@@ -45,7 +51,7 @@ class Deadline:
             self._owner.drop(self._entry)
             self._entry = None
 
-    def _queue(self, at: float) -> None:
+    def _queue(self, at: cython.double) -> None:
         if self._entry is not None:
             self._owner.drop(self._entry)
         self._queued_at = at
@@ -80,9 +86,16 @@ class Deadlines:
     now: seconds on the clock that deadlines are meant on; asked several times per request, so without detours.
     """
 
+    now: Callable[[], float]
+    _heap: list[_Entry]
+    _order: int
+    _dropped: int
+    _sleeping_until: float
+    _earlier: trio.Event
+
     def __init__(self) -> None:
-        self.now: Callable[[], float] = trio.current_time
-        self._heap: list[_Entry] = []
+        self.now = trio.current_time
+        self._heap = []
         self._order = 0
         self._dropped = 0
         self._sleeping_until = math.inf

@@ -12,16 +12,15 @@ import time
 from dataclasses import replace
 from email.utils import formatdate
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from mesh.codec.events import ProtocolError
-from mesh.codec.h1 import RequestHead, RequestParser
 from mesh.model.addr import Address
 from mesh.model.failure import Failure, Flag
-from mesh.proxy.deadlines import Deadline
-from mesh.proxy.exchange import Delayed, decide, exchange
+from mesh.proxy.exchange import Decision, decide, exchange, on_client_bytes
 from mesh.proxy.failures import (
     DOWNSTREAM_GONE,
     HEADERS_TIMEOUT,
@@ -31,15 +30,14 @@ from mesh.proxy.failures import (
     DownstreamGone,
     reply_for,
 )
-from mesh.proxy.forwarding import Forwarding
 from mesh.proxy.head import is_grpc
 from mesh.proxy.observe.record import Connection, Record
 from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
 from mesh.proxy.reply import LocalReply
+from mesh.proxy.seat import Seat
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
-    from mesh.proxy.route import CompiledRoute
     from mesh.proxy.snapshots import HttpTerminal
 
 _LINGER_SECONDS = 2.0
@@ -56,36 +54,10 @@ class Expired(Enum):
     OVERALL = 3
 
 
-class Downstream:
-    """One HTTP/1 client connection. Concurrency: its own task only, but for the deadlines' callbacks.
+class Downstream(Seat):
+    """One HTTP/1 client connection and its task. Concurrency: that task only, but for the deadlines' callbacks."""
 
-    destination: where the client wanted to go. record, head: of the exchange that is going on.
-    has_started: a byte of the current response may have left. must_close: no further request after this one.
-    """
-
-    __slots__ = (
-        "_decision",
-        "_error",
-        "_expired",
-        "_forwarding",
-        "_scope",
-        "channel",
-        "connection",
-        "destination",
-        "has_started",
-        "head",
-        "idle",
-        "is_over",
-        "is_tls",
-        "must_close",
-        "overall",
-        "parker",
-        "parser",
-        "proxy",
-        "record",
-        "terminal",
-        "timeout",
-    )
+    __slots__ = ("_expired", "_scope")
 
     def __init__(
         self,
@@ -97,27 +69,13 @@ class Downstream:
         destination: Address,
         is_tls: bool = False,
     ) -> None:
-        self.proxy = proxy
-        self.terminal = terminal
-        self.channel = channel
-        self.parker = parker
-        self.connection = connection
-        self.destination = destination
-        self.is_tls = is_tls
-        self.parser = RequestParser(terminal.limits)
-        self.record: Record | None = None
-        self.head: RequestHead | None = None
-        self.has_started = False
-        self.must_close = False
-        self.is_over = False
-        self._decision: Forwarding | LocalReply | Delayed | None = None
-        self._forwarding: Forwarding | None = None
-        self._error: Exception | None = None
+        expiries = (Expired.IDLE, Expired.TIMEOUT, Expired.OVERALL)
+        idle, timeout, overall = (partial(self._expire, expired) for expired in expiries)
+        super().__init__(
+            proxy, terminal, channel, parker, connection, destination, is_tls, (idle, timeout, overall)
+        )
         self._expired = Expired.NONE
         self._scope: trio.CancelScope | None = None
-        self.idle: Deadline = proxy.deadlines.new(lambda: self._expire(Expired.IDLE))
-        self.timeout: Deadline = proxy.deadlines.new(lambda: self._expire(Expired.TIMEOUT))
-        self.overall: Deadline = proxy.deadlines.new(lambda: self._expire(Expired.OVERALL))
 
     async def serve(self, first: bytes) -> None:
         """Until the connection is over. Args: first: bytes already read. Closes: nothing; the caller does."""
@@ -214,7 +172,7 @@ class Downstream:
             elif not await self._wait():
                 return
 
-    async def _exchange(self, decision: Forwarding | LocalReply | Delayed) -> bool:
+    async def _exchange(self, decision: Decision) -> bool:
         try:
             return await exchange(self, decision)
         except ProtocolError as exc:  # in the request's body
@@ -235,76 +193,23 @@ class Downstream:
             return False
         if manager.idle_timeout_seconds:
             self.idle.arm(self.proxy.deadlines.now() + manager.idle_timeout_seconds)
-        self.channel.on_idle = self._on_event
+        self.channel.on_idle = partial(on_client_bytes, self)
         try:
             await self.parker.park()
         except BaseException:
-            if self._forwarding is not None:
-                self._forwarding.abandon()
-            self._forwarding = self._decision = None
+            if self.forwarding is not None:
+                self.forwarding.abandon()
+            self.forwarding = self.decision = None
             raise
         finally:
             self.channel.on_idle = None
-        if self._error is not None:
-            raise self._error
-        decision: Forwarding | LocalReply | Delayed | None = self._forwarding or self._decision
-        self._forwarding = self._decision = None
+        if self.error is not None:
+            raise self.error
+        decision: Decision | None = self.forwarding or self.decision
+        self.forwarding = self.decision = None
         if decision is not None:
             return await self._exchange(decision)
         return not self.is_over
-
-    def _on_event(self) -> None:
-        # The poller's callback for the client's connection, while its task is parked between requests.
-        try:
-            if self._forwarding is not None:
-                if self.channel.hung_up:
-                    self._resume()
-                return
-            data = self.channel.try_recv(SMALL_READ)
-            if data is None:
-                return
-            head = None
-            if data:
-                self.parser.feed(data)
-                head = self.parser.head()
-            if head is None:
-                self._resume()
-                return
-            decision = decide(self, head)
-            is_plain = not head.has_body and not self.channel.hung_up
-            if is_plain and isinstance(decision, Forwarding) and decision.begin():
-                self._forwarding = decision
-            else:
-                self._decision = decision
-                self._resume()
-        except (OSError, ProtocolError):
-            self._resume()  # the task meets the same error, and knows what to do about it
-        except Exception as exc:
-            self.fail(exc)
-
-    def after_exchange(self, keep: bool, now: float) -> None:
-        """A response went out from a callback. keep: the connection can serve another request."""
-        self._forwarding = None
-        if not keep:
-            self.is_over = True
-            self._resume()
-            return
-        self.parser.next()
-        if self.parser.buffered or self.channel.is_readable or self.must_close:
-            self._resume()
-        elif seconds := self.terminal.manager.idle_timeout_seconds:
-            self.idle.arm(now + seconds)
-
-    def _resume(self) -> None:
-        # From here on the connection is its task's. Events that come before the task runs must not be decided here too:
-        # they would take the body of the request that woke it for the next head.
-        self.channel.on_idle = None
-        self.parker.wake()
-
-    def fail(self, error: Exception) -> None:
-        """A callback failed: the connection's task is to raise this at its boundary."""
-        self._error = error
-        self._resume()
 
     def _expire(self, expired: Expired) -> None:
         self._expired = expired
@@ -351,14 +256,6 @@ class Downstream:
         if self.parser.is_complete:
             return STREAM_IDLE
         return Failure(STREAM_IDLE.flag, STREAM_IDLE.side, 408, STREAM_IDLE.details)
-
-    def finish(self, record: Record) -> None:
-        """The exchange is over: count, trace and log it, once."""
-        self.record = None
-        self.has_started = False
-        self.timeout.lift()
-        self.overall.lift()
-        self.terminal.observer.end(record, self.proxy.deadlines.now())
 
     def _note_gone(self, why: str) -> None:
         record = self.record
@@ -417,18 +314,6 @@ class Downstream:
         """After a response that was forwarded: linger when bytes of the request are still on their way."""
         if not keep and not self.parser.is_complete:
             await self._linger()
-
-    @property
-    def is_draining(self) -> bool:
-        """Inbound answers say `connection: close`; outbound stays as it is to the end."""
-        return self.proxy.drain.is_draining and not self.terminal.is_outbound
-
-    def idle_seconds(self, route: CompiledRoute) -> float:
-        """How long an exchange may stand still; infinity = for ever."""
-        seconds = route.idle_timeout_seconds
-        if seconds is None:
-            seconds = self.terminal.manager.stream_idle_timeout_seconds
-        return seconds or math.inf
 
 
 def encode_reply(reply: LocalReply, server: bytes, method: bytes, minor: int, keep: bool) -> bytes:

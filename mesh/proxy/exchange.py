@@ -1,27 +1,37 @@
+# cython: language_level=3
 """Exchange: one request on one page. route -> filters -> balance -> connect -> forward -> observe.
 
 Every decision is asked of a module that does no I/O. The routing table and the clusters are read once, from the snapshot
-that is current when the request begins. `decide` says what to do with a request; `Forwarding` does what needs an upstream.
+that is current when the request begins. `decide` says what to do with a request; `Forwarding` does what needs an upstream,
+and `Attempts` what has to wait.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+import cython
 import trio
 
-from mesh.codec.h1 import RequestHead
+from mesh.codec.events import ProtocolError
 from mesh.model.failure import Flag
+from mesh.proxy.attempts import Attempts
 from mesh.proxy.faults import Draw
 from mesh.proxy.filters import before_forward
 from mesh.proxy.forwarded import scheme_of
-from mesh.proxy.forwarding import Forwarding
-from mesh.proxy.observe.record import Record
 from mesh.proxy.paths import BadPath, normalize, with_path
+from mesh.proxy.poller import SMALL_READ
 from mesh.proxy.reply import NO_ROUTE, LocalReply, no_cluster
 from mesh.proxy.route import ActionKind, CompiledRoute
+
+if not cython.compiled:  # when compiled, exchange.pxd cimports these names
+    from mesh.codec.h1 import RequestHead
+    from mesh.proxy.clusters import ClusterRuntime
+    from mesh.proxy.forwarding import Forwarding
+    from mesh.proxy.observe.record import Record
+    from mesh.proxy.seat import Seat
 
 if TYPE_CHECKING:
     from mesh.proxy.downstream_h1 import Downstream
@@ -38,20 +48,22 @@ _NO_CONNECT = LocalReply(
 _NO_UPGRADE = LocalReply(403, b"this upgrade is not allowed\n", details="upgrade_failed")
 
 
-def decide(down: Downstream, head: RequestHead) -> Forwarding | LocalReply | Delayed:
+def decide(down: Seat, head: RequestHead) -> Forwarding | LocalReply | Delayed:
     """What is to be done with a request. Sets `down.record`; the deadlines of the exchange run from here on."""
     proxy, terminal = down.proxy, down.terminal
     manager = terminal.manager
-    now = proxy.deadlines.now()
+    now: cython.double = down.deadlines.now()
     snapshot = proxy.current
-    record = down.record = Record(head, down.connection, now)
+    record: Record = Record(head, down.connection, now)
+    down.record = record
     down.head = head
     if not head.minor:
         record.protocol = "HTTP/1.0"
     if down.is_tls or not manager.use_remote_address:
         record.scheme = scheme_of(head, down.is_tls)
-    if manager.stream_idle_timeout_seconds:
-        down.idle.arm(now + manager.stream_idle_timeout_seconds)
+    idle_seconds: cython.double = manager.stream_idle_timeout_seconds
+    if idle_seconds:
+        down.idle.arm(now + idle_seconds)
     else:
         down.idle.lift()
     if manager.request_timeout_seconds and head.has_body:
@@ -63,7 +75,7 @@ def decide(down: Downstream, head: RequestHead) -> Forwarding | LocalReply | Del
             return _BAD_PATH
         if path is not head.path:
             head = record.head = with_path(head, path)
-    terminal.observer.begin(record)
+    down.observer.begin(record)
     table = terminal.table(snapshot)
     route = table.find(head, record.scheme) if table is not None else None
     if route is None:
@@ -86,7 +98,7 @@ def decide(down: Downstream, head: RequestHead) -> Forwarding | LocalReply | Del
         if draw is not None and draw.abort is not None and not draw.delay_seconds:
             return draw.abort
     share = route.pick(_random)
-    cluster = snapshot.clusters.get(share.cluster)
+    cluster: ClusterRuntime | None = snapshot.clusters.get(share.cluster)
     if cluster is None:
         forwarding: Forwarding | LocalReply = no_cluster(route.missing_cluster_status)
     else:
@@ -104,7 +116,41 @@ class Delayed:
     then: Forwarding | LocalReply
 
 
-async def exchange(down: Downstream, decision: Forwarding | LocalReply | Delayed) -> bool:
+Decision: TypeAlias = "Forwarding | LocalReply | Delayed"
+
+
+def on_client_bytes(down: Seat) -> None:
+    """The poller's callback for the client's connection, while its task is parked between requests."""
+    try:
+        if down.forwarding is not None:
+            if down.channel.hung_up:
+                down.resume()
+            return
+        data: bytes | None = down.channel.try_recv(SMALL_READ)
+        if data is None:
+            return
+        head: RequestHead | None = None
+        if data:
+            down.parser.feed(data)
+            head = down.parser.head()
+        if head is None:
+            down.resume()
+            return
+        decision = decide(down, head)
+        if not head.has_body and isinstance(decision, Forwarding) and not down.channel.hung_up:
+            forwarding: Forwarding = decision
+            if forwarding.begin():
+                down.forwarding = forwarding
+                return
+        down.decision = decision
+        down.resume()
+    except (OSError, ProtocolError):
+        down.resume()  # the task meets the same error, and knows what to do about it
+    except Exception as exc:
+        down.fail(exc)
+
+
+async def exchange(down: Downstream, decision: Decision) -> bool:
     """Serve one request as decided. Returns: the connection can serve another one.
 
     Raises: DownstreamGone: the client left. ProtocolError: malformed request body. Both before the record is finished.
@@ -113,7 +159,7 @@ async def exchange(down: Downstream, decision: Forwarding | LocalReply | Delayed
         await trio.sleep(decision.draw.delay_seconds)
         decision = decision.draw.abort or decision.then
     if isinstance(decision, Forwarding):
-        return await decision.run()
+        return await Attempts(down, decision).run()
     assert down.record is not None
     return await down.conclude(down.record, decision)
 

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Forwarded: what a proxy adds to, and keeps from, the request heads it passes on. Pure.
 
 Vendor headers travel between meshed proxies only: an endpoint outside the mesh never sees one, whoever set it.
@@ -5,9 +6,13 @@ Vendor headers travel between meshed proxies only: an endpoint outside the mesh 
 
 from __future__ import annotations
 
+import cython
+
 from mesh.model.listener import HttpManager
 from mesh.proxy.head import Head
-from mesh.proxy.observe.record import Record
+
+if not cython.compiled:  # when compiled, forwarded.pxd cimports these names
+    from mesh.proxy.observe.record import Record
 
 _FORWARDED_FOR = b"x-forwarded-for"
 _FORWARDED_PROTO = b"x-forwarded-proto"
@@ -36,11 +41,12 @@ def forwarded_lines(record: Record, manager: HttpManager) -> tuple[tuple[bytes, 
         if head.get(_FORWARDED_PROTO) is not None:
             return INTERNAL, b""
         return INTERNAL, _PROTO_LINES[record.scheme]
-    client = record.connection.remote.rpartition(":")[0].strip("[]").encode()
-    chain = head.get(_FORWARDED_FOR)
-    line = b"x-forwarded-for: %b\r\n" % (client if chain is None else chain + b"," + client)
-    if record.connection.client_certificate:
-        line += b"x-forwarded-client-cert: %b\r\n" % record.connection.client_certificate
+    client: bytes = record.connection.ip
+    chain: bytes | None = head.get(_FORWARDED_FOR)
+    line: bytes = b"x-forwarded-for: " + (client if chain is None else chain + b"," + client) + b"\r\n"
+    certificate: bytes = record.connection.client_certificate
+    if certificate:
+        line += b"x-forwarded-client-cert: " + certificate + b"\r\n"
     if manager.xff_trusted_hops and head.get(_FORWARDED_PROTO) is not None:
         return _EDGE_WITH_PROTO, line
     return _EDGE, line + _PROTO_LINES[record.scheme]

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Poller: the readiness of every socket, from one edge-triggered epoll set that one trio task drives.
 
 `trio.lowlevel.wait_readable` costs two `epoll_ctl` calls per wait; here a socket is registered once for its whole
@@ -15,10 +16,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, ClassVar, Final
 
+import cython
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
-from mesh.codec.sock import is_quiet, try_recv, try_send
+if not cython.compiled:  # when compiled, poller.pxd cimports these names
+    from mesh.codec.sock import is_quiet, try_recv, try_send
 
 READ: Final = 1
 WRITE: Final = 2
@@ -42,10 +45,10 @@ _STALE_SECONDS = 0.005
 class Parker:
     """Where one task sleeps until a channel of its, or another task, wakes it. One task at a time."""
 
-    __slots__ = ("_task",)
+    _task: Task | None
 
     def __init__(self) -> None:
-        self._task: Task | None = None
+        self._task = None
 
     async def park(self) -> None:
         """Sleep until `wake`. Cancellable; a wake-up without a cause is possible, so callers loop."""
@@ -76,7 +79,14 @@ class Channel:
 
     can_splice: ClassVar[bool] = True
 
-    __slots__ = ("_poller", "_sock", "fd", "hung_up", "interest", "is_readable", "on_idle", "parker")
+    _poller: Poller
+    _sock: socket.socket
+    fd: int
+    parker: Parker
+    interest: int
+    hung_up: bool
+    is_readable: bool
+    on_idle: Callable[[], None] | None
 
     def __init__(self, poller: Poller, sock: socket.socket, parker: Parker, is_readable: bool) -> None:
         self._poller = poller
@@ -86,7 +96,7 @@ class Channel:
         self.interest = 0
         self.hung_up = False
         self.is_readable = is_readable
-        self.on_idle: Callable[[], None] | None = None
+        self.on_idle = None
 
     @property
     def socket(self) -> socket.socket:
@@ -101,20 +111,20 @@ class Channel:
     def is_open(self) -> bool:
         return self.fd >= 0
 
-    def try_recv(self, size: int) -> bytes | None:
+    def try_recv(self, size: cython.Py_ssize_t) -> bytes | None:
         """Bytes that are there; b"" at the end of the stream; None when there is nothing yet.
 
         Raises: OSError: the connection is broken.
         """
         if not self.is_readable:
             return None
-        data = try_recv(self.fd, size)
+        data: bytes | None = try_recv(self.fd, size)
         if data is None or len(data) < size:
             # Drained: the next byte is a new edge. But the edge of a FIN may have come together with these bytes.
             self.is_readable = self.hung_up
         return data
 
-    def try_send(self, data: bytes, offset: int = 0) -> int:
+    def try_send(self, data: bytes, offset: cython.Py_ssize_t = 0) -> int:
         """How many bytes of data[offset:] the kernel took, -1 when it takes none now. Raises OSError as try_recv."""
         return try_send(self.fd, data, offset)
 
@@ -189,11 +199,16 @@ class Poller:
     polled_at: when the kernel was last asked (`time.perf_counter`): what happened before has been dispatched.
     """
 
+    _epoll: select.epoll
+    _channels: dict[int, Channel]
+    polled_at: float
+    after_batch: list[Callable[[], None]]
+
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._channels: dict[int, Channel] = {}
+        self._channels = {}
         self.polled_at = 0.0
-        self.after_batch: list[Callable[[], None]] = []
+        self.after_batch = []
 
     def open(self, sock: socket.socket, parker: Parker, is_readable: bool = True) -> Channel:
         """Take a non-blocking socket over; the channel closes it. is_readable: bytes may be there already."""
@@ -229,6 +244,9 @@ class Poller:
         events = self._epoll.poll(0, _BATCH)
         self.polled_at = perf_counter()
         channels = self._channels
+        event: cython.uint
+        ready: cython.int
+        channel: Channel | None
         for fd, event in events:
             channel = channels.get(fd)
             if channel is None:
@@ -251,6 +269,7 @@ class Poller:
         return bool(events)
 
 
+@cython.annotation_typing(False)  # type: ignore[untyped-decorator]  # whatever can wait like a Channel will do
 async def wait_either(parker: Parker, first: Channel, bits: int, second: Channel, more_bits: int) -> None:
     """Park until one of two channels that share `parker` signals one of its bits."""
     first.interest = bits

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Pool: the HTTP/1 connections of one cluster to one host, the freshest idle one first.
 
 A pooled connection may die while it is idle. Three things keep that from hitting a request: the poller reports the
@@ -11,11 +12,15 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from mesh.proxy.balance.host import Host
-from mesh.proxy.breaker import Breaker
-from mesh.proxy.deadlines import Deadlines
+import cython
+
 from mesh.proxy.poller import Parker
-from mesh.proxy.upstream_h1 import UpstreamConnection
+
+if not cython.compiled:  # when compiled, pool.pxd cimports these names
+    from mesh.proxy.balance.host import Host
+    from mesh.proxy.breaker import Breaker
+    from mesh.proxy.deadlines import Deadlines
+    from mesh.proxy.upstream_h1 import UpstreamConnection
 
 # Idle for less than this: the poller has looked since, or is about to.
 _TRUSTED_SECONDS = 0.002
@@ -26,18 +31,22 @@ _SHARE_OF_LIMIT = 0.9
 class Waiter:
     """A request that waits because the cluster may not open more connections."""
 
-    __slots__ = ("connection", "may_dial", "parker")
+    parker: Parker
+    connection: UpstreamConnection | None
+    may_dial: bool
 
     def __init__(self, parker: Parker) -> None:
         self.parker = parker
-        self.connection: UpstreamConnection | None = None
+        self.connection = None
         self.may_dial = False
 
 
 class PoolSettings:
     """What a cluster says about its connections. 0 = no limit."""
 
-    __slots__ = ("idle_seconds", "max_age_seconds", "max_requests")
+    idle_seconds: float
+    max_age_seconds: float
+    max_requests: int
 
     def __init__(self, idle_seconds: float, max_age_seconds: float, max_requests: int) -> None:
         self.idle_seconds = idle_seconds
@@ -48,18 +57,16 @@ class PoolSettings:
 class Pool:
     """Sans-I/O but for closing. `open` counts connections in use, idle and being made."""
 
-    __slots__ = (
-        "_breaker",
-        "_deadlines",
-        "_idle",
-        "_idle_limit",
-        "_on_empty",
-        "host",
-        "is_draining",
-        "open",
-        "settings",
-        "waiters",
-    )
+    host: Host
+    settings: PoolSettings
+    open: int
+    waiters: deque[Waiter]
+    is_draining: bool
+    _breaker: Breaker
+    _deadlines: Deadlines
+    _on_empty: Callable[[Pool], None]
+    _idle: list[UpstreamConnection]
+    _idle_limit: float
 
     def __init__(
         self,
@@ -74,23 +81,23 @@ class Pool:
         self._breaker = breaker
         self._deadlines = deadlines
         self._on_empty = on_empty
-        self._idle: list[UpstreamConnection] = []
+        self._idle = []
         self._idle_limit = float("inf")
         self.open = 0
-        self.waiters: deque[Waiter] = deque()
+        self.waiters = deque()
         self.is_draining = False
 
     @property
     def idle_count(self) -> int:
         return len(self._idle)
 
-    def take(self, now: float) -> UpstreamConnection | None:
+    def take(self, now: cython.double) -> UpstreamConnection | None:
         """An idle connection that is fit for use."""
         while self._idle:
-            connection = self._idle.pop()
+            connection: UpstreamConnection = self._idle.pop()
             connection.channel.on_idle = None
-            rested = now - connection.idle_since
-            is_fit = now < connection.usable_until and rested < self._idle_limit
+            rested: cython.double = now - connection.idle_since
+            is_fit: cython.bint = now < connection.usable_until and rested < self._idle_limit
             if (
                 is_fit
                 and not connection.channel.hung_up
@@ -102,11 +109,13 @@ class Pool:
             self.discard(connection)
         return None
 
-    def give_back(self, connection: UpstreamConnection, now: float) -> None:
+    def give_back(self, connection: UpstreamConnection, now: cython.double) -> None:
         """The exchange on it is over and it can serve another."""
-        settings = self.settings
-        too_many = settings.max_requests and connection.served >= settings.max_requests
-        too_old = settings.max_age_seconds and now - connection.opened_at >= settings.max_age_seconds
+        settings: PoolSettings = self.settings
+        too_many: cython.bint = settings.max_requests != 0 and connection.served >= settings.max_requests
+        too_old: cython.bint = (
+            settings.max_age_seconds != 0 and now - connection.opened_at >= settings.max_age_seconds
+        )
         if self.is_draining or too_many or too_old or connection.channel.hung_up:
             self.discard(connection)
             return
@@ -118,7 +127,7 @@ class Pool:
         connection.idle_since = now
         if settings.idle_seconds:
             if connection.deadline is None:
-                connection.deadline = self._deadlines.new(lambda: self._drop_idle(connection))
+                connection.deadline = self._deadlines.new(partial(self._drop_idle, connection))
             connection.deadline.arm(now + settings.idle_seconds)
         if connection.on_idle is None:
             connection.on_idle = partial(self._on_idle_event, connection)

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Upstream HTTP/1.1: one connection to one host, and one exchange at a time on it."""
 
 from __future__ import annotations
@@ -5,9 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mesh.codec.h1 import Limits, ResponseParser
-from mesh.proxy.deadlines import Deadline
+import cython
+
+from mesh.codec.h1 import Limits
 from mesh.proxy.poller import Channel
+
+if not cython.compiled:  # when compiled, upstream_h1.pxd cimports these names
+    from mesh.codec.h1 import ResponseParser
+    from mesh.proxy.deadlines import Deadline
 
 # Response heads may be as large as Envoy's default allows (60 KiB, 100 lines).
 _LIMITS = Limits()
@@ -23,27 +29,25 @@ class UpstreamConnection:
     served: requests begun on it. usable_until: when the peer, by its own Keep-Alive header, closes it.
     """
 
-    __slots__ = (
-        "channel",
-        "deadline",
-        "idle_since",
-        "local_address",
-        "on_idle",
-        "opened_at",
-        "parser",
-        "served",
-        "usable_until",
-    )
+    channel: Channel
+    parser: ResponseParser
+    deadline: Deadline | None
+    local_address: str
+    on_idle: Callable[[], None] | None
+    opened_at: float
+    idle_since: float
+    usable_until: float
+    served: int
 
-    def __init__(self, channel: Channel, now: float) -> None:
+    def __init__(self, channel: Channel, now: cython.double) -> None:
         self.channel = channel
         self.parser = ResponseParser(_LIMITS)
         self.opened_at = now
         self.idle_since = now
         self.usable_until = float("inf")
         self.served = 0
-        self.deadline: Deadline | None = None
-        self.on_idle: Callable[[], None] | None = None
+        self.deadline = None
+        self.on_idle = None
         host, port = channel.socket.getsockname()[:2]
         self.local_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -57,7 +61,7 @@ class UpstreamConnection:
             return False
         return self.channel.is_quiet()
 
-    def learn_idle_limit(self, keep_alive: bytes | None, now: float) -> None:
+    def learn_idle_limit(self, keep_alive: bytes | None, now: cython.double) -> None:
         """Note the peer's `Keep-Alive: timeout=N`, so that we close first and never lose a request to its close."""
         if keep_alive is not None and (found := _KEEP_ALIVE_SECONDS.search(keep_alive)):
             self.usable_until = now + max(0.0, int(found[1]) - _MARGIN_SECONDS)

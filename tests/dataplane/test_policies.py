@@ -27,6 +27,7 @@ from mesh.model.route import (
     WeightedCluster,
 )
 from mesh.model.snapshot import Snapshot
+from mesh.proxy.observe.record import Record
 from tests.support.proxy import (
     Upstream,
     client,
@@ -285,13 +286,12 @@ async def test_flags_tell_what_happened() -> None:
         seen: list[tuple[int, tuple[Flag, ...], str]] = []
         runtime = proxy.current.listeners["test"]
         terminal = runtime.terminal(runtime.model.chains[0])
-        end = terminal.observer.end
 
-        def spy(record: object, now: float) -> None:
-            end(record, now)  # type: ignore[arg-type]
-            seen.append((record.status, record.flags, record.details))  # type: ignore[attr-defined]
+        class Spy:
+            def log(self, record: Record) -> None:
+                seen.append((record.status, record.flags, record.details))
 
-        terminal.observer.end = spy  # type: ignore[method-assign,assignment]
+        terminal.observer.loggers = (Spy(),)  # type: ignore[assignment]
         async with client(proxy) as stream:
             await stream.send_all(GET)
             await read_response(stream)

@@ -9,8 +9,6 @@ Content-Length and Transfer-Encoding are changed by `authority` and `framing` al
 
 import cython
 
-from mesh.codec.events import Framing
-
 if not cython.compiled:  # when compiled, encode.pxd cimports these names
     from mesh.codec.h1.fields import (
         CONTENT_LENGTH,
@@ -48,9 +46,9 @@ def encode_request(
     authority: bytes | None = None,
     remove: tuple[bytes, ...] = (),
     extra: bytes = b"",
-    upgrade: bool = False,
+    upgrade: cython.bint = False,
     connection: bytes = b"",
-    framing: int = Framing.KEEP,
+    framing: cython.int = 0,  # Framing.KEEP
 ) -> bytes:
     """The request's head as sent upstream, HTTP/1.1.
 
@@ -86,9 +84,9 @@ def encode_response(
     head: ResponseHead,
     remove: tuple[bytes, ...] = (),
     extra: bytes = b"",
-    upgrade: bool = False,
+    upgrade: cython.bint = False,
     connection: bytes = b"",
-    framing: int = Framing.KEEP,
+    framing: cython.int = 0,  # Framing.KEEP
 ) -> bytes:
     """The response's head as sent downstream, HTTP/1.1.
 

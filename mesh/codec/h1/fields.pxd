@@ -21,6 +21,7 @@ cdef class Fields:
     cdef int* _spans
     cdef Py_ssize_t _room
     cdef Py_ssize_t _first
+    cdef unsigned long long _lengths
 
     cdef Py_ssize_t _grow(self) except -1
     cdef Py_ssize_t _line_end(self, Py_ssize_t line) noexcept

@@ -75,6 +75,7 @@ class Fields:
     _spans: list[int]
     _room: int
     _first: int
+    _lengths: int  # bit n: there is a name of n octets (modulo 64): most look-ups end here
 
     def __dealloc__(self) -> None:
         free(self._spans)
@@ -83,6 +84,8 @@ class Fields:
         """The value of the field whose lower-case name this is; several lines are joined with a comma."""
         found: bytes | None = None
         i: cython.Py_ssize_t
+        if not self._lengths >> (len(name) & 63) & 1:
+            return None
         for i in range(0, self.count * STRIDE, STRIDE):
             if same_name(self.raw, self._spans[i], self._spans[i + 1], name):
                 value: bytes = self.raw[self._spans[i + 2] : self._spans[i + 3]]
@@ -147,6 +150,7 @@ def parse_fields(
     fields.count = 0
     fields._room = 0
     fields._first = start
+    fields._lengths = 0
     while i < n - 2:
         stop = scan_token(raw, i, n)
         if stop == i:
@@ -173,6 +177,7 @@ def parse_fields(
         fields._spans[fields.count * STRIDE + 2] = first
         fields._spans[fields.count * STRIDE + 3] = last
         fields._spans[fields.count * STRIDE + 4] = kind_of(raw, i, stop)
+        fields._lengths |= cython.cast(cython.ulonglong, 1) << ((stop - i) & 63)
         fields.count += 1
         i = at + 2
     if i != n - 2 or raw[i] != 13 or raw[i + 1] != 10:

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Host: one endpoint of one cluster, with what this proxy has seen of it."""
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 from mesh.model.endpoint import Endpoint, Health, Locality
 
 if TYPE_CHECKING:
-    from mesh.proxy.observe.metrics import Series
+    from mesh.proxy.observe.series import Series
 
 
 class Host:
@@ -18,28 +19,26 @@ class Host:
     The counters are what `/clusters` shows. series: the metrics' series of this host by outcome (see `observe.http`).
     """
 
-    __slots__ = (
-        "active",
-        "added_at",
-        "connect_failures",
-        "consecutive_5xx",
-        "consecutive_gateway",
-        "consecutive_local",
-        "ejected",
-        "ejected_at",
-        "ejections",
-        "endpoint",
-        "is_outlier_clean",
-        "locality",
-        "name",
-        "priority",
-        "requests_error",
-        "requests_success",
-        "requests_total",
-        "series",
-        "warm_at",
-        "weight",
-    )
+    active: int
+    added_at: float
+    connect_failures: int
+    consecutive_5xx: int
+    consecutive_gateway: int
+    consecutive_local: int
+    ejected: bool
+    ejected_at: float
+    ejections: int
+    endpoint: Endpoint
+    is_outlier_clean: bool
+    locality: Locality
+    name: str
+    priority: int
+    requests_error: int
+    requests_success: int
+    requests_total: int
+    series: dict[tuple[object, ...], Series]
+    warm_at: float
+    weight: int
 
     def __init__(self, endpoint: Endpoint, locality: Locality, priority: int, now: float) -> None:
         self.endpoint = endpoint
@@ -61,7 +60,7 @@ class Host:
         self.requests_success = 0
         self.requests_error = 0
         self.connect_failures = 0
-        self.series: dict[tuple[object, ...], Series] = {}
+        self.series = {}
 
     def update(self, endpoint: Endpoint, locality: Locality, priority: int) -> None:
         """Take over what a new assignment says about the same address."""

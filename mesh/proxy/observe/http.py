@@ -1,3 +1,4 @@
+# cython: language_level=3
 """HTTP observer: what is decided about ids and context when a request starts, and what is kept when it is over.
 
 One per HTTP connection manager. `begin` and `end` are the only calls on the hot path: a look-up of pre-resolved
@@ -9,31 +10,56 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import cython
+
 from mesh.model.listener import Direction, HttpManager
-from mesh.proxy.balance.host import Host
 from mesh.proxy.head import is_grpc
-from mesh.proxy.observe import request_id
 from mesh.proxy.observe.access_log import AccessLogger
 from mesh.proxy.observe.istio import RequestLabels, route_labels
-from mesh.proxy.observe.metrics import Group, Series
+from mesh.proxy.observe.metrics import Group
 from mesh.proxy.observe.peer import HEADERS as PEER_HEADERS
 from mesh.proxy.observe.peer import METADATA, PeerCache
-from mesh.proxy.observe.record import Record
+from mesh.proxy.observe.request_id import HEADER as REQUEST_ID
 from mesh.proxy.observe.span import Span, SpanFactory
-from mesh.proxy.observe.trace import TRACE_HEADERS, Sampler
+from mesh.proxy.observe.trace import TRACE_HEADERS
+
+if not cython.compiled:  # when compiled, http.pxd cimports these names
+    from mesh.proxy.balance.host import Host
+    from mesh.proxy.observe.digits import Digits
+    from mesh.proxy.observe.record import Record
+    from mesh.proxy.observe.request_id import make_request_id
+    from mesh.proxy.observe.series import Histogram, Series
+    from mesh.proxy.observe.trace import Sampler, TraceContext
 
 if TYPE_CHECKING:
     from mesh.proxy.route import CompiledRoute
 
-_REQUEST_ID_AND_PEER = (request_id.HEADER, *PEER_HEADERS)
+_REQUEST_ID_AND_PEER = (REQUEST_ID, *PEER_HEADERS)
 
 
 class HttpObserver:
     """Created by `Telemetry.http`. Belongs to the trio thread.
 
     Order of calls for one exchange: `begin`, then per attempt `removals` and `lines` (they depend on the host chosen), and
-    `end` exactly once, whatever happened.
+    `end` exactly once, whatever happened. loggers: get every finished record.
     """
+
+    _is_inbound: bool
+    _generates_id: bool
+    _owns_id: bool
+    _requests: Group
+    _messages: Group
+    _routes: Group
+    _labels: RequestLabels
+    _peers: PeerCache
+    _peer_lines: bytes
+    _sampler: Sampler | None
+    _spans: SpanFactory | None
+    _export: Callable[[Span], None]
+    loggers: tuple[AccessLogger, ...]
+    _digits: Digits
+    _series: dict[tuple[object, ...], Series]
+    _route_series: dict[tuple[object, ...], Series]
 
     def __init__(
         self,
@@ -50,7 +76,7 @@ class HttpObserver:
         spans: SpanFactory | None,
         export: Callable[[Span], None],
         loggers: tuple[AccessLogger, ...],
-        random_bits: Callable[[int], int],
+        digits: Digits,
     ) -> None:
         self._is_inbound = direction is Direction.INBOUND
         self._generates_id = manager.generate_request_id
@@ -64,19 +90,19 @@ class HttpObserver:
         self._sampler = sampler
         self._spans = spans
         self._export = export
-        self._loggers = loggers
-        self._random_bits = random_bits
-        self._series: dict[tuple[object, ...], Series] = {}
-        self._route_series: dict[tuple[object, ...], Series] = {}
+        self.loggers = loggers
+        self._digits = digits
+        self._series = {}
+        self._route_series = {}
 
     def begin(self, record: Record) -> None:
         """Fill in the request id, the trace context, the peer and whether it is gRPC."""
         head = record.head
-        found = head.get(request_id.HEADER)
+        found = head.get(REQUEST_ID)
         if found and not self._owns_id:
             record.request_id = found
         elif self._generates_id:
-            record.request_id = request_id.make_request_id(self._random_bits)
+            record.request_id = make_request_id(self._digits)
         elif found:
             record.request_id = found
         if self._sampler is not None:
@@ -87,36 +113,39 @@ class HttpObserver:
 
     def removals(self, record: Record) -> tuple[bytes, ...]:
         """Names that `lines` replaces, or that must not travel further."""
-        trace = record.trace
+        trace: TraceContext | None = record.trace
         if trace is not None and trace.lines:
             return _REMOVED_WITH_TRACE
         return _REQUEST_ID_AND_PEER
 
     def lines(self, record: Record) -> bytes:
         """Header lines for this attempt's request: request id, trace context, and peer metadata to meshed hosts only."""
-        text = b"x-request-id: %b\r\n" % record.request_id if record.request_id else b""
-        if record.trace is not None:
-            text += record.trace.lines
+        text: bytes = b"x-request-id: " + record.request_id + b"\r\n" if record.request_id else b""
+        trace: TraceContext | None = record.trace
+        if trace is not None:
+            text += trace.lines
         if not self._is_inbound and record.host is not None and record.host.endpoint.is_meshed:
             text += self._peer_lines
         return text
 
-    def end(self, record: Record, now: float) -> None:
+    def end(self, record: Record, now: cython.double) -> None:
         """Count, trace and log. Sets `finished_at`. now: seconds on the records' clock."""
         record.finished_at = now
-        host = record.host
+        host: Host | None = record.host
         if record.is_grpc and record.grpc_status < 0:
             record.grpc_status = grpc_status(record)
-        series = self._lookup(record, host, now)
+        series: Series = self._lookup(record, host, now)
         series.touched_at = now
         series.values[0] += 1
-        duration, received, sent = series.histograms
-        milliseconds = (now - record.started_at) * 1000.0
+        duration: Histogram = series.histograms[0]
+        received: Histogram = series.histograms[1]
+        sent: Histogram = series.histograms[2]
+        milliseconds: cython.double = (now - record.started_at) * 1000.0
         duration.observe(milliseconds)
         received.observe(record.bytes_received)
         sent.observe(record.bytes_sent)
         if record.is_grpc:
-            messages = series.companion
+            messages: Series | None = series.companion
             if messages is None or not messages.is_live:
                 messages = self._messages.series(self._labels.of(record, record.cluster, host), now)
                 if not series.is_overflow:
@@ -126,23 +155,24 @@ class HttpObserver:
             messages.values[1] += record.response_messages
         route = record.route
         if route is not None and not self._is_inbound:
-            by_route = self._lookup_route(record, route, now)
+            by_route: Series = self._lookup_route(record, route, now)
             by_route.touched_at = now
             by_route.values[0] += 1
-            by_route.histograms[0].observe(milliseconds)
+            duration = by_route.histograms[0]
+            duration.observe(milliseconds)
         if host is not None:
             host.requests_total += 1
             if 0 < record.status < 500:
                 host.requests_success += 1
             else:
                 host.requests_error += 1
-        trace = record.trace
+        trace: TraceContext | None = record.trace
         if trace is not None and trace.is_sampled and self._spans is not None:
             self._export(self._spans.make(record))
-        for logger in self._loggers:
+        for logger in self.loggers:
             logger.log(record)
 
-    def _lookup(self, record: Record, host: Host | None, now: float) -> Series:
+    def _lookup(self, record: Record, host: Host | None, now: cython.double) -> Series:
         cluster = record.cluster
         key: tuple[object, ...]
         # The key has to be cheap to hash: identities and small values, no dataclass. `flags` is nearly always ().
@@ -162,16 +192,15 @@ class HttpObserver:
         else:
             key = (cluster.name if cluster is not None else "", record.status, record.flags, record.grpc_status)
             cache = self._series
-        series = cache.get(key)
+        series: Series | None = cache.get(key)
         if series is None or not series.is_live:
             series = self._requests.series(self._labels.of(record, cluster, host), now)
             _remember(cache, key, series)
         return series
 
-
-    def _lookup_route(self, record: Record, route: CompiledRoute, now: float) -> Series:
+    def _lookup_route(self, record: Record, route: CompiledRoute, now: cython.double) -> Series:
         key = (record.share or route, record.status, record.grpc_status)
-        series = self._route_series.get(key)
+        series: Series | None = self._route_series.get(key)
         if series is None or not series.is_live:
             series = self._routes.series(route_labels(record, route), now)
             _remember(self._route_series, key, series)

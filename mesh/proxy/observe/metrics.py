@@ -7,36 +7,14 @@ touched for a while are dropped at the next exposition. Not thread-safe by locks
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from mesh.proxy.observe.series import BUCKETS, Histogram, Series
+
 TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-# Envoy's default histogram buckets; used for milliseconds and for bytes alike.
-BUCKETS = (
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10000.0,
-    30000.0,
-    60000.0,
-    300000.0,
-    600000.0,
-    1800000.0,
-    3600000.0,
-)
 
 # Sets of labels in a group. A set of the request metrics is 67 lines of about a kilobyte: 500 sets are a scrape of
 # 20 to 40 MB and 150 ms, which is where a budget has to end; an ordinary sidecar has a few dozen.
@@ -49,40 +27,6 @@ class Kind(Enum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
-
-
-class Histogram:
-    """Counts per bucket, not cumulative until exposition. One bucket more than BUCKETS: the overflow."""
-
-    __slots__ = ("counts", "sum")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(BUCKETS, value)] += 1
-        self.sum += value
-
-
-class Series:
-    """What one set of labels holds: a value (counter, gauge) or histograms, by the families that share the labels.
-
-    is_live: False once it was dropped; whoever caches series looks it up again then.
-    is_overflow: this is the "other" one: not to be cached under its caller's labels, as there may be room later.
-    companion: the series of another group with the same labels, for whoever keeps the two together.
-    """
-
-    __slots__ = ("companion", "histograms", "is_live", "is_overflow", "labels", "touched_at", "values")
-
-    def __init__(self, labels: str, values: int, histograms: int, now: float) -> None:
-        self.labels = labels
-        self.values = [0.0] * values
-        self.histograms = tuple(Histogram() for _ in range(histograms))
-        self.touched_at = now
-        self.is_live = True
-        self.is_overflow = False
-        self.companion: Series | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
+# cython: language_level=3
 """Record: what is known about one exchange, filled as it proceeds and read by metrics, spans, logs and operators.
 
-One mutable object per exchange, owned by the task that serves it. Fields that most requests leave alone are class
-attributes with defaults, so that making a record costs a handful of stores.
+One mutable object per exchange, owned by whoever serves it. Compiled, its fields are a C structure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import cython
 
 from mesh.model.failure import Failure, Flag
 from mesh.proxy.head import Answer, Head
@@ -38,6 +40,14 @@ class Connection:
     local_principal: str = ""
     is_mutual_tls: bool = False
     client_certificate: bytes = b""
+    _ip: bytes = b""
+
+    @property
+    def ip(self) -> bytes:
+        """`remote` without its port."""
+        if not self._ip:
+            self._ip = self.remote.rpartition(":")[0].strip("[]").encode()
+        return self._ip
 
 
 class Record:
@@ -53,46 +63,58 @@ class Record:
     connection: Connection
     started_at: float
 
-    scheme: bytes = b"http"
-    protocol: str = "HTTP/1.1"
-    is_grpc: bool = False
-    request_id: bytes = b""
-    trace: TraceContext | None = None
-    peer: Peer | None = None
+    scheme: bytes
+    protocol: str
+    is_grpc: bool
+    request_id: bytes
+    trace: TraceContext | None
+    peer: Peer | None
     """Inbound: the client as its metadata headers told; outbound: None (the host's workload says it)."""
 
-    route: CompiledRoute | None = None
-    share: Share | None = None
-    cluster: Cluster | None = None
-    host: Host | None = None
-    upstream_local: str = ""
-    upstream_path: bytes = b""
-    upstream_tls: bool = False
-    attempts: int = 0
+    route: CompiledRoute | None
+    share: Share | None
+    cluster: Cluster | None
+    host: Host | None
+    upstream_local: str
+    upstream_path: bytes
+    upstream_tls: bool
+    attempts: int
 
-    status: int = 0
-    flags: tuple[Flag, ...] = ()
-    details: str = ""
-    termination_details: str = ""
-    transport_failure: str = ""
-    response: Answer | None = None
-    trailers: Answer | None = None
-    grpc_status: int = -1
+    status: int
+    flags: tuple[Flag, ...]
+    details: str
+    termination_details: str
+    transport_failure: str
+    response: Answer | None
+    trailers: Answer | None
+    grpc_status: int
     """-1: not gRPC or not known."""
 
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    request_messages: int = 0
-    response_messages: int = 0
-    request_done_at: float = 0.0
-    upstream_started_at: float = 0.0
-    response_started_at: float = 0.0
-    finished_at: float = 0.0
+    bytes_received: int
+    bytes_sent: int
+    request_messages: int
+    response_messages: int
+    request_done_at: float
+    upstream_started_at: float
+    response_started_at: float
+    finished_at: float
 
-    def __init__(self, head: Head, connection: Connection, started_at: float) -> None:
+    def __init__(self, head: Head, connection: Connection, started_at: cython.double) -> None:
         self.head = head
         self.connection = connection
         self.started_at = started_at
+        self.scheme = b"http"
+        self.protocol = "HTTP/1.1"
+        self.is_grpc = self.upstream_tls = False
+        self.request_id = self.upstream_path = b""
+        self.trace = self.peer = self.route = self.share = self.cluster = self.host = None
+        self.response = self.trailers = None
+        self.upstream_local = self.details = self.termination_details = self.transport_failure = ""
+        self.attempts = self.status = self.bytes_received = self.bytes_sent = 0
+        self.request_messages = self.response_messages = 0
+        self.flags = ()
+        self.grpc_status = -1
+        self.request_done_at = self.upstream_started_at = self.response_started_at = self.finished_at = 0.0
 
     def fail(self, failure: Failure) -> None:
         """Note why there is no upstream answer: its flag, its details and the status the client gets."""
@@ -126,9 +148,10 @@ class TcpRecord(Record):
     connection lives, so that a long transfer shows in the metrics before its end. `reported_…` belong to the observer.
     """
 
-    protocol = ""
-    reported_received: int = 0
-    reported_sent: int = 0
+    reported_received: int
+    reported_sent: int
 
     def __init__(self, connection: Connection, started_at: float) -> None:
-        super().__init__(NO_HEAD, connection, started_at)
+        Record.__init__(self, NO_HEAD, connection, started_at)
+        self.protocol = ""
+        self.reported_received = self.reported_sent = 0

@@ -1,17 +1,21 @@
+# cython: language_level=3
 """Request ids: `x-request-id`, a random UUID (RFC 9562 version 4)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import cython
+
+if not cython.compiled:  # when compiled, request_id.pxd cimports these names
+    from mesh.proxy.observe.digits import Digits
 
 HEADER = b"x-request-id"
 
-# Section 5.4: four bits of version (4), two of variant (10), the rest random.
-_RANDOM = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
-_MARKS = 0x00000000_0000_4000_8000_000000000000
+# Section 5.4: one digit is the version (4), two bits of another one the variant (10).
+_VARIANTS = {ord(f"{value:x}"): b"89ab"[value % 4 : value % 4 + 1] for value in range(16)}
 
 
-def make_request_id(random_bits: Callable[[int], int]) -> bytes:
-    """A new id. random_bits: `random.getrandbits`; ids are for joining logs, not secrets."""
-    digits = b"%032x" % (random_bits(128) & _RANDOM | _MARKS)
-    return b"%b-%b-%b-%b-%b" % (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+def make_request_id(digits: Digits) -> bytes:
+    """A new id."""
+    text: bytes = digits.take(31)
+    variant: bytes = _VARIANTS[text[15]]
+    return text[:8] + b"-" + text[8:12] + b"-4" + text[12:15] + b"-" + variant + text[16:19] + b"-" + text[19:]

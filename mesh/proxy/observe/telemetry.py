@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from mesh.model.listener import AccessLog, Direction, HttpManager, TcpProxy, Tracing
 from mesh.proxy.observe.access_log import AccessLogger
+from mesh.proxy.observe.digits import Digits
 from mesh.proxy.observe.http import HttpObserver
 from mesh.proxy.observe.istio import RequestLabels, message_group, request_group, route_group, tcp_group
 from mesh.proxy.observe.log_writer import LogWriter
@@ -61,6 +62,7 @@ class Telemetry:
             ("direction", "verdict"),
         )
         self._peers = PeerCache()
+        self._digits = Digits(random.getrandbits)
         self._peer_lines = encode_headers(node_id, metadata)
         self._writers: dict[str, LogWriter] = {}
         # Weak: an observer lives as long as its listener or one of its connections.
@@ -82,7 +84,7 @@ class Telemetry:
             sampler = Sampler(
                 tracing.random_sampling_percent / 100.0,
                 random.random,
-                random.getrandbits,
+                self._digits,
                 tracing.client_sampling_percent / 100.0,
                 tracing.overall_sampling_percent / 100.0,
             )
@@ -100,7 +102,7 @@ class Telemetry:
             spans=spans if self.exporter is not None else None,
             export=self.exporter.export if self.exporter is not None else _no_export,
             loggers=self._loggers(manager.access_logs),
-            random_bits=random.getrandbits,
+            digits=self._digits,
         )
 
     def tcp(self, proxy: TcpProxy, direction: Direction) -> TcpObserver:

@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Trace context: W3C Trace Context and B3, read from a request and written to the next hop.
 
 One hop is one span. Its context has the trace's id, the span that called (parent) and this hop's own span id, which
@@ -12,7 +13,12 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+import cython
+
 from mesh.proxy.head import Head
+
+if not cython.compiled:  # when compiled, trace.pxd cimports these names
+    from mesh.proxy.observe.digits import Digits
 
 TRACE_HEADERS = (
     b"traceparent",
@@ -30,26 +36,37 @@ _HEX_TRACE = re.compile(rb"[0-9a-fA-F]{16}|[0-9a-fA-F]{32}")
 _HEX_SPAN = re.compile(rb"[0-9a-fA-F]{16}")
 _NO_SPAN = b"0" * 16
 _NO_TRACE = b"0" * 32
-_NOT_ZERO = 1 << 64 | 1
-_SAMPLED = b"traceparent: 00-%b-%b-01\r\nx-b3-traceid: %b\r\nx-b3-spanid: %b\r\nx-b3-sampled: 1\r\n"
-_UNSAMPLED = b"traceparent: 00-%b-%b-00\r\nx-b3-traceid: %b\r\nx-b3-spanid: %b\r\nx-b3-sampled: 0\r\n"
 
 
-class TraceContext(NamedTuple):
+class TraceContext:
     """Ids in lower-case hex: trace_id 32 digits, span_id (this hop's) and parent_id 16; parent_id b"" at a root.
 
     is_sampled: this hop's span is recorded. is_debug: B3's `x-b3-flags: 1`, which is passed on.
     lines: header lines for the next hop. Empty when the request goes on with the headers it came with.
     """
 
-    # A NamedTuple: one is made per request, and a frozen dataclass takes a microsecond longer to make.
-
     trace_id: bytes
     span_id: bytes
     parent_id: bytes
     is_sampled: bool
-    lines: bytes = b""
-    is_debug: bool = False
+    lines: bytes
+    is_debug: bool
+
+    def __init__(
+        self,
+        trace_id: bytes,
+        span_id: bytes,
+        parent_id: bytes,
+        is_sampled: bool,
+        lines: bytes = b"",
+        is_debug: bool = False,
+    ) -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent_id = parent_id
+        self.is_sampled = is_sampled
+        self.lines = lines
+        self.is_debug = is_debug
 
 
 class Incoming(NamedTuple):
@@ -131,16 +148,20 @@ class Sampler:
 
     Args: share, client_share, overall_share: 0..1; of all requests, of those with `x-client-trace-id`, and of what these
         and `wish` chose (Envoy `random_sampling`, `client_sampling`, `overall_sampling`).
-        rng: uniform in [0, 1). random_bits: `random.getrandbits`.
+        rng: uniform in [0, 1).
     """
 
-    __slots__ = ("_client_share", "_overall_share", "_random_bits", "_rng", "_share")
+    _client_share: float
+    _overall_share: float
+    _share: float
+    _rng: Callable[[], float]
+    _digits: Digits
 
     def __init__(
         self,
         share: float,
         rng: Callable[[], float],
-        random_bits: Callable[[int], int],
+        digits: Digits,
         client_share: float = 1.0,
         overall_share: float = 1.0,
     ) -> None:
@@ -148,7 +169,7 @@ class Sampler:
         self._client_share = client_share
         self._overall_share = overall_share
         self._rng = rng
-        self._random_bits = random_bits
+        self._digits = digits
 
     def _draw(self, head: Head) -> bool:
         wanted = wish(head)
@@ -165,22 +186,32 @@ class Sampler:
         incoming = extract(head)
         if incoming is None:
             is_sampled = self._draw(head)
-            # One draw for both ids; neither may be zero (W3C 3.2.2.3, 3.2.2.4).
-            digits = b"%048x" % (self._random_bits(192) | _NOT_ZERO)
-            trace_id, span_id = digits[:32], digits[32:]
+            trace_id, span_id = self._digits.take(32), self._digits.take(16)
             return TraceContext(trace_id, span_id, b"", is_sampled, trace_lines(trace_id, span_id, b"", is_sampled))
         trace_id, parent_id, sampled, is_debug = incoming
         if sampled is False:
             return TraceContext(trace_id, parent_id, parent_id, False)
         is_sampled = sampled is True or self._draw(head)
-        span_id = b"%016x" % (self._random_bits(64) | 1)
+        span_id = self._digits.take(16)
         lines = trace_lines(trace_id, span_id, parent_id, is_sampled, is_debug)
         return TraceContext(trace_id, span_id, parent_id, is_sampled, lines, is_debug)
 
 
 def trace_lines(trace_id: bytes, span_id: bytes, parent_id: bytes, is_sampled: bool, is_debug: bool = False) -> bytes:
     """traceparent and B3 multi for the next hop."""
-    lines = (_SAMPLED if is_sampled else _UNSAMPLED) % (trace_id, span_id, trace_id, span_id)
+    lines: bytes = b"".join(
+        (
+            b"traceparent: 00-",
+            trace_id,
+            b"-",
+            span_id,
+            b"-01\r\nx-b3-traceid: " if is_sampled else b"-00\r\nx-b3-traceid: ",
+            trace_id,
+            b"\r\nx-b3-spanid: ",
+            span_id,
+            b"\r\nx-b3-sampled: 1\r\n" if is_sampled else b"\r\nx-b3-sampled: 0\r\n",
+        )
+    )
     if parent_id:
         lines += b"x-b3-parentspanid: %b\r\n" % parent_id
     if is_debug:

@@ -10,6 +10,7 @@ from mesh.proxy.breaker import Breaker
 from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.poller import Parker
 from mesh.proxy.pool import Pool, PoolSettings, Waiter
+from mesh.proxy.upstream_h1 import UpstreamConnection
 
 
 class FakeChannel:
@@ -19,7 +20,7 @@ class FakeChannel:
         self.on_idle = None
 
 
-class FakeConnection:
+class FakeConnection(UpstreamConnection):
     """What a pool needs of an UpstreamConnection."""
 
     def __init__(self) -> None:

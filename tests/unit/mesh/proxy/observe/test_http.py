@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from mesh.model.listener import Direction, HttpManager
 from mesh.model.match import RouteMatch
 from mesh.model.route import ForwardAction, Route, RouteConfig, VirtualHost, WeightedCluster
 from mesh.proxy.balance.host import Host
+from mesh.proxy.observe.digits import Digits
 from mesh.proxy.observe.http import HttpObserver, grpc_status
 from mesh.proxy.observe.istio import RequestLabels, message_group, request_group, route_group
 from mesh.proxy.observe.metrics import Registry
@@ -33,7 +33,7 @@ class Bench:
     ) -> None:
         self.registry = Registry()
         self.spans: list[Span] = []
-        bits: Callable[[int], int] = lambda _: 0xABC  # noqa: E731
+        digits = Digits(lambda bits: int("a" * (bits // 4), 16))
         self.observer = HttpObserver(
             HttpManager("test", **manager),  # type: ignore[arg-type]
             direction,
@@ -43,11 +43,11 @@ class Bench:
             labels=RequestLabels(peer_of_metadata(METADATA), is_inbound=direction is Direction.INBOUND),
             peers=PeerCache(),
             peer_lines=PEER_LINES,
-            sampler=Sampler(share, lambda: 0.0, bits),
+            sampler=Sampler(share, lambda: 0.0, digits),
             spans=None,
             export=self.spans.append,
             loggers=(),
-            random_bits=bits,
+            digits=digits,
         )
 
     def serve(self, request: RequestHead | None = None, to: Host | None = None, status: int = 200, seconds: float = 0.01) -> Record:
@@ -63,7 +63,7 @@ class Bench:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{") and all(part in line for part in parts))
 
 
-MADE_ID = b"00000000-0000-4000-8000-000000000abc"
+MADE_ID = b"aaaaaaaa-aaaa-4aaa-aaaa-aaaaaaaaaaaa"
 
 
 def test_a_request_id_is_made_when_there_is_none() -> None:

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from mesh.proxy.observe.digits import Digits
 from mesh.proxy.observe.trace import Incoming, Sampler, TraceContext, extract, trace_lines
 from tests.support.observe import head
 
@@ -9,7 +10,12 @@ T, S = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 def begin(share: float = 0.0, point: float = 0.0, **headers: str) -> TraceContext:
-    return Sampler(share, lambda: point, lambda size: 0xAAA if size == 64 else (0xAAA << 64) + 0xBBB).begin(head("GET", "/", "h", **headers))
+    return Sampler(share, lambda: point, digits("aab")).begin(head("GET", "/", "h", **headers))
+
+
+def digits(end: str) -> Digits:
+    """Ids of zeros but for their end: every draw ends so."""
+    return Digits(lambda bits: int(end.rjust(16, "0") * (bits // 64), 16))
 
 
 @pytest.mark.parametrize(
@@ -84,13 +90,14 @@ def test_a_root_is_drawn() -> None:
 
 def test_a_root_passes_its_decision_on_also_when_it_is_no() -> None:
     context = begin(0.0)
-    assert b"traceparent: 00-" + b"0" * 29 + b"aab-" + b"0" * 13 + b"bbb-00" in context.lines
+    assert b"traceparent: 00-" + (b"0" * 13 + b"aab") * 2 + b"-" + b"0" * 13 + b"aab-00" in context.lines
     assert context.lines.count(b"-00\r\n") == 1 and b"x-b3-sampled: 0\r\n" in context.lines
 
 
 def test_a_sampled_caller_becomes_the_parent() -> None:
     context = begin(0.0, traceparent=f"00-{T}-{S}-01")
-    assert context == TraceContext(T.encode(), b"0000000000000aab", S.encode(), True, context.lines)
+    assert (context.trace_id, context.span_id, context.parent_id) == (T.encode(), b"0000000000000aab", S.encode())
+    assert context.is_sampled and not context.is_debug
     assert context.lines == trace_lines(T.encode(), b"0000000000000aab", S.encode(), True)
     assert f"x-b3-parentspanid: {S}\r\n".encode() in context.lines
 
@@ -107,7 +114,7 @@ def test_debug_is_passed_on() -> None:
 
 def test_sampling_converges() -> None:
     rng = random.Random(4)
-    sampler, request = Sampler(0.01, rng.random, rng.getrandbits), head()
+    sampler, request = Sampler(0.01, rng.random, Digits(rng.getrandbits)), head()
     share = sum(sampler.begin(request).is_sampled for _ in range(100_000)) / 100_000
     assert abs(share - 0.01) < 0.003
 
@@ -117,13 +124,13 @@ def decided(sampler: Sampler, **headers: str) -> bool:
 
 
 def test_clients_may_ask_by_their_trace_id() -> None:
-    always = Sampler(0.0, lambda: 0.5, lambda _: 1)
-    half = Sampler(0.0, lambda: 0.5, lambda _: 1, client_share=0.5)
+    always = Sampler(0.0, lambda: 0.5, digits("1"))
+    half = Sampler(0.0, lambda: 0.5, digits("1"), client_share=0.5)
     assert decided(always, x_client_trace_id="a") and not decided(always)
     assert not decided(half, x_client_trace_id="a")
 
 
 def test_the_overall_share_cuts_what_we_chose_but_not_what_the_caller_did() -> None:
-    sampler = Sampler(1.0, lambda: 0.5, lambda _: 1, overall_share=0.5)
+    sampler = Sampler(1.0, lambda: 0.5, digits("1"), overall_share=0.5)
     assert not decided(sampler) and not decided(sampler, x_envoy_force_trace="1")
     assert decided(sampler, traceparent=f"00-{T}-{S}-01")

@@ -1,0 +1,3 @@
+from mesh.proxy.observe.record cimport Record
+
+cpdef tuple forwarded_lines(Record record, object manager)

@@ -1,0 +1,5 @@
+from mesh.proxy.observe.digits cimport Digits
+
+cdef dict _VARIANTS
+
+cpdef bytes make_request_id(Digits digits)
