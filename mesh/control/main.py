@@ -81,6 +81,21 @@ def options(argv: list[str] | None = None) -> Options:
     )
 
 
+# Certificates are in Secrets of type kubernetes.io/tls or, with roots for clients, in generic ones.
+_SECRETS = ",".join(
+    f"type!={name}"
+    for name in (
+        "kubernetes.io/service-account-token",
+        "kubernetes.io/dockercfg",
+        "kubernetes.io/dockerconfigjson",
+        "kubernetes.io/basic-auth",
+        "kubernetes.io/ssh-auth",
+        "bootstrap.kubernetes.io/token",
+        "helm.sh/release.v1",
+    )
+)
+
+
 async def run(settings: Options, stop: asyncio.Event) -> None:
     """The whole control plane, until `stop` is set. Raises KubeError without a usable configuration."""
     metrics, store, rng = MetricsRegistry(), WorldStore(), random.Random()
@@ -90,7 +105,7 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
     loop = Loop(publisher, store, metrics, Limits(settings.debounce_after, settings.debounce_max))
     scopes = {
         kinds.CONFIG_MAP: Scope(settings.namespace, {"fieldSelector": f"metadata.name={CONFIG_MAP_NAME}"}),
-        kinds.SECRET: Scope(query={"fieldSelector": "type=kubernetes.io/tls"}),
+        kinds.SECRET: Scope(query={"fieldSelector": _SECRETS}),
     }
     watchers = Watchers(client, store, loop.on_change, metrics, scopes, rng)
     writer = StatusWriter(

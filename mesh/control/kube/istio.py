@@ -146,6 +146,8 @@ class ServerTls(Enum):
 
     NONE = "NONE"
     SIMPLE = "SIMPLE"
+    MUTUAL = "MUTUAL"
+    OPTIONAL_MUTUAL = "OPTIONAL_MUTUAL"
     PASSTHROUGH = "PASSTHROUGH"
 
 
@@ -159,7 +161,7 @@ class ServerHost:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server of a Gateway. min_tls: "1.2" or "1.3"."""
+    """One server of a Gateway. min_tls: "1.2" or "1.3". client_names: of clients' certificates, () = any."""
 
     path: str
     port: int
@@ -170,6 +172,7 @@ class Server:
     https_redirect: bool = False
     credentials: tuple[str, ...] = ()
     min_tls: str = "1.2"
+    client_names: tuple[StringMatch, ...] = ()
     bind: str = ""
 
 

@@ -208,11 +208,16 @@ def config_map(item: Mapping[str, Any]) -> ConfigMap:
     return ConfigMap(meta(item, "ConfigMap"), item.get("data") or {})
 
 
+_TLS_KEYS = frozenset(("tls.crt", "tls.key", "ca.crt", "cert", "key", "cacert"))
+
+
 def secret(item: Mapping[str, Any]) -> KubeSecret:
     head = meta(item, "Secret")
     reader = Reader(head.ref)
     data: dict[str, bytes] = {}
     for key, value in (item.get("data") or {}).items():
+        if key not in _TLS_KEYS:
+            continue  # none of our business, and not to be kept in memory
         try:
             data[key] = base64.b64decode(value, validate=True)
         except (binascii.Error, TypeError, ValueError):

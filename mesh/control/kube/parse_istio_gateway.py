@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mesh.control.kube import istio
 from mesh.control.kube.fields import FieldError, Fields, Reader
 from mesh.control.kube.parse_core import meta
+from mesh.model.match import StringKind, StringMatch
 
 _PROTOCOLS = {name: name for name in ("HTTP", "HTTPS", "HTTP2", "GRPC", "GRPC-WEB", "TCP", "TLS", "MONGO")}
 _HTTP = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
 _MIN_TLS = {"TLS_AUTO": "1.2", "TLSV1_0": "1.2", "TLSV1_1": "1.2", "TLSV1_2": "1.2", "TLSV1_3": "1.3"}
 
-_PLAIN: tuple[istio.ServerTls, bool, tuple[str, ...], str] = (istio.ServerTls.NONE, False, (), "1.2")
+_MODES = {mode.value: mode for mode in istio.ServerTls if mode is not istio.ServerTls.NONE}
+_TERMINATING = frozenset(_MODES) - {istio.ServerTls.PASSTHROUGH.value}
+_MUTUAL = (istio.ServerTls.MUTUAL, istio.ServerTls.OPTIONAL_MUTUAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tls:
+    mode: istio.ServerTls = istio.ServerTls.NONE
+    redirect: bool = False
+    credentials: tuple[str, ...] = ()
+    minimum: str = "1.2"
+    client_names: tuple[StringMatch, ...] = ()
 
 
 def istio_gateway(item: Mapping[str, Any]) -> istio.IstioGateway:
@@ -44,8 +57,8 @@ def _server(item: Fields, namespace: str) -> istio.Server:
     port.close()
     hosts = _hosts(item, namespace)
     tls = item.object("tls")
-    mode, redirect, credentials, minimum = _tls(tls, protocol) if tls is not None else _PLAIN
-    if protocol in ("HTTPS", "TLS") and mode is istio.ServerTls.NONE:
+    settings = _tls(tls, protocol) if tls is not None else _Tls()
+    if protocol in ("HTTPS", "TLS") and settings.mode is istio.ServerTls.NONE:
         raise FieldError(item.at("tls"), f"is required for protocol {protocol}", "Required")
     server = istio.Server(
         path=item.path,
@@ -53,10 +66,11 @@ def _server(item: Fields, namespace: str) -> istio.Server:
         port_name=port_name,
         protocol=protocol,
         hosts=hosts,
-        tls=mode,
-        https_redirect=redirect,
-        credentials=credentials,
-        min_tls=minimum,
+        tls=settings.mode,
+        https_redirect=settings.redirect,
+        credentials=settings.credentials,
+        min_tls=settings.minimum,
+        client_names=settings.client_names,
         bind=item.text("bind"),
     )
     item.ignore("name", "defaultEndpoint")
@@ -86,18 +100,23 @@ def _hosts(item: Fields, namespace: str) -> tuple[istio.ServerHost, ...]:
     return tuple(found)
 
 
-def _tls(item: Fields, protocol: str) -> tuple[istio.ServerTls, bool, tuple[str, ...], str]:
+def _tls(item: Fields, protocol: str) -> _Tls:
     redirect = item.boolean("httpsRedirect")
     mode = item.text("mode") or ("SIMPLE" if protocol in ("HTTPS", "TLS") else "")
     names = item.texts("credentialNames") or tuple(filter(None, (item.text("credentialName"),)))
     minimum = item.one_of("minProtocolVersion", _MIN_TLS, "1.2")
-    if mode and mode not in ("SIMPLE", "PASSTHROUGH") and protocol not in _HTTP:
+    client_names = tuple(StringMatch(StringKind.EXACT, name) for name in item.texts("subjectAltNames"))
+    if mode and mode not in _MODES and protocol not in _HTTP:
         raise FieldError(
-            item.at("mode"), f"{mode} is not supported yet; SIMPLE and PASSTHROUGH are", "UnsupportedValue"
+            item.at("mode"), f"{mode} is not supported yet; {', '.join(_MODES)} are", "UnsupportedValue"
         )
-    if mode == "SIMPLE" and protocol in ("HTTPS", "TLS") and not names:
+    if mode in _TERMINATING and protocol in ("HTTPS", "TLS") and not names:
         raise FieldError(item.at("credentialName"), "is required: certificate files are not supported", "Required")
+    if client_names and _MODES.get(mode) not in _MUTUAL:
+        raise FieldError(item.at("subjectAltNames"), "needs mode MUTUAL or OPTIONAL_MUTUAL", "Invalid")
     item.close()
     if protocol in _HTTP:
-        return istio.ServerTls.NONE, redirect, (), minimum
-    return istio.ServerTls(mode), redirect, names, minimum
+        return _Tls(redirect=redirect, minimum=minimum)
+    if not mode:
+        return _Tls(redirect=redirect, credentials=names, minimum=minimum)
+    return _Tls(_MODES[mode], redirect, names, minimum, client_names)

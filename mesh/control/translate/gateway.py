@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mesh.control.kube import istio
 from mesh.control.mesh_config import node_settings
 from mesh.control.translate.actions import Client
 from mesh.control.translate.bindings import service_routes, virtual_service_routes
 from mesh.control.translate.clusters import BLACK_HOLE
 from mesh.control.translate.filters import Observation, http_manager, observation, tcp_proxy
-from mesh.control.translate.gateways import Bound, Serving, intersection
+from mesh.control.translate.gateways import Bound, Serving, intersection, server_credentials
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.l4 import gateway_l4, hosts_within, weighted
 from mesh.control.translate.outbound import view_of
@@ -20,7 +21,7 @@ from mesh.model.addr import Address
 from mesh.model.listener import ChainMatch, Direction, FilterChain, Listener, ListenerFilter
 from mesh.model.node import Node
 from mesh.model.route import Route, RouteConfig, VirtualHost
-from mesh.model.secret import DownstreamTls, Secret, TlsCertificate
+from mesh.model.secret import DownstreamTls, Secret
 from mesh.model.snapshot import Snapshot
 
 
@@ -103,6 +104,8 @@ def _add(graph: Graph, node: Node, seen: Observation, made: Assembly, bound: Bou
         made.http.setdefault(port, []).append(bound)
     elif bound.serving is Serving.HTTPS:
         _add_https(graph, node, seen, made, bound, port)
+    elif bound.serving is Serving.TLS_TERMINATED:
+        _add_terminated_tcp(graph, node, seen, made, bound, port)
     elif bound.serving is Serving.TLS_PASSTHROUGH:
         _add_passthrough(graph, seen, made, bound, port)
     else:
@@ -110,29 +113,41 @@ def _add(graph: Graph, node: Node, seen: Observation, made: Assembly, bound: Bou
 
 
 def _add_https(graph: Graph, node: Node, seen: Observation, made: Assembly, bound: Bound, port: int) -> None:
-    certificates = []
-    for namespace, name in bound.credentials:
-        places = [namespace] if namespace else [node.namespace, bound.meta.namespace]
-        secret = next((graph.world.secrets[p, name] for p in places if (p, name) in graph.world.secrets), None)
-        if secret is None or not secret.data.get("tls.crt") or not secret.data.get("tls.key"):
-            # A chain without its certificate would keep the whole listener waiting; the Problem is on the Gateway.
-            continue
-        resource = f"kubernetes://{secret.meta.namespace}/{name}"
-        certificate = TlsCertificate(secret.data["tls.crt"], secret.data["tls.key"])
-        made.secrets[resource] = Secret(resource, certificate=certificate)
-        certificates.append(resource)
-    if not certificates:
+    tls = _terminated(graph, node, made, bound, ("h2", "http/1.1"))
+    if tls is None:
         return
     route_name = f"https.{port}.{bound.port_name or bound.path}.{bound.meta.name}.{bound.meta.namespace}"
     made.routes[route_name] = RouteConfig(route_name, _virtual_hosts(graph, [bound]), ignore_port_in_host=True)
     manager = http_manager(f"outbound_{seen.wildcard}_{port}", seen, route_config_name=route_name, is_edge=True)
     names = tuple(host.host for host in bound.hosts)
     match = ChainMatch(server_names=() if "*" in names else names, transport_protocol="tls")
-    tls = DownstreamTls(tuple(certificates), alpn=("h2", "http/1.1"), min_version=bound.min_tls)
     _put_chain(
         made, port, FilterChain(manager, match, name=route_name, tls=tls, origin=bound.meta.origin(_rule(bound)))
     )
     made.filters.setdefault(port, set()).add(ListenerFilter.TLS_INSPECTOR)
+
+
+def _terminated(
+    graph: Graph, node: Node, made: Assembly, bound: Bound, alpn: tuple[str, ...]
+) -> DownstreamTls | None:
+    """How the server terminates TLS; its secrets go to `made`. None: it lacks what it needs.
+
+    A chain without its certificate would keep the whole listener waiting; the Problem is on the Gateway. One that is
+    to verify clients and cannot is never opened to all of them.
+    """
+    found = server_credentials(bound, graph.world, node.namespace)
+    is_mutual = bound.tls in (istio.ServerTls.MUTUAL, istio.ServerTls.OPTIONAL_MUTUAL)
+    if not found.certificates or (is_mutual and found.trust is None):
+        return None
+    for secret in (*found.certificates, *filter(None, (found.trust,))):
+        made.secrets[secret.name] = secret
+    return DownstreamTls(
+        tuple(secret.name for secret in found.certificates),
+        trust_name=found.trust.name if found.trust is not None else "",
+        require_client_certificate=bound.tls is istio.ServerTls.MUTUAL,
+        alpn=alpn,
+        min_version=bound.min_tls,
+    )
 
 
 def _put_chain(made: Assembly, port: int, chain: FilterChain) -> None:
@@ -156,6 +171,22 @@ def _add_passthrough(graph: Graph, seen: Observation, made: Assembly, bound: Bou
             )
             _put_chain(made, port, chain)
             made.filters.setdefault(port, set()).add(ListenerFilter.TLS_INSPECTOR)
+
+
+def _add_terminated_tcp(
+    graph: Graph, node: Node, seen: Observation, made: Assembly, bound: Bound, port: int
+) -> None:
+    """Protocol TLS in a terminating mode: what is inside goes by the `tcp` rules."""
+    tls = _terminated(graph, node, made, bound, ())
+    names = tuple(host.host for host in bound.hosts)
+    match = ChainMatch(server_names=() if "*" in names else names, transport_protocol="tls")
+    for item in graph.gateways.virtual_services.get(bound.key, ()) if tls is not None else ():
+        for _match, rule in gateway_l4(item.tcp, bound.key, bound.port):
+            clusters = weighted(rule.backends, graph.names, bound.port)
+            proxy = tcp_proxy(f"outbound_{seen.wildcard}_{port}", clusters, seen)
+            _put_chain(made, port, FilterChain(proxy, match, tls=tls, origin=item.meta.origin(rule.path)))
+            made.filters.setdefault(port, set()).add(ListenerFilter.TLS_INSPECTOR)
+            return
 
 
 def _add_tcp(graph: Graph, seen: Observation, made: Assembly, bound: Bound, port: int) -> None:

@@ -11,8 +11,10 @@ from mesh.control.kube.objects import Key, Meta
 from mesh.control.kube.world import World
 from mesh.control.mesh_config import MeshConfig
 from mesh.control.translate.attachment import Attachment, attachments, is_ours
+from mesh.control.translate.credentials import Credentials, credentials
 from mesh.control.translate.delegation import delegated
 from mesh.control.translate.registry import covers
+from mesh.model.match import StringMatch
 from mesh.model.origin import Problem, Severity
 
 
@@ -22,6 +24,7 @@ class Serving(Enum):
     HTTP = "http"
     HTTPS = "https"
     TLS_PASSTHROUGH = "tls"
+    TLS_TERMINATED = "tls-tcp"
     TCP = "tcp"
 
 
@@ -31,6 +34,7 @@ class Bound:
 
     port: as declared; the pod's own port is the target of the gateway Service's. namespace: of the pods, "" = any.
     routes: attached Gateway API routes with the host names under which they hold.
+    tls: how TLS is terminated, if it is. client_names: one of them must be in a client's certificate; () = any.
     """
 
     meta: Meta
@@ -45,6 +49,8 @@ class Bound:
     credentials: tuple[Key, ...] = ()
     https_redirect: bool = False
     min_tls: str = "1.2"
+    tls: istio.ServerTls = istio.ServerTls.SIMPLE
+    client_names: tuple[StringMatch, ...] = ()
     bind: str = ""
     routes: tuple[tuple[tuple[str, ...], gateway_api.HttpRoute], ...] = ()
 
@@ -89,9 +95,23 @@ def gateways(world: World, config: MeshConfig) -> Gateways:
     return Gateways(servers, bound, attached, tuple(dict.fromkeys(problems)))
 
 
+def server_credentials(server: Bound, world: World, gateway_namespace: str) -> Credentials:
+    """The Secrets that a server needs. Args: gateway_namespace: of the gateway's pods, where Istio looks first."""
+    return credentials(
+        world,
+        server.credentials,
+        (gateway_namespace, server.meta.namespace),
+        server.tls in (istio.ServerTls.MUTUAL, istio.ServerTls.OPTIONAL_MUTUAL),
+        server.client_names,
+        "" if server.key else server.meta.namespace,
+    )
+
+
 _SERVING = {
     istio.ServerTls.NONE: Serving.HTTP,
     istio.ServerTls.SIMPLE: Serving.HTTPS,
+    istio.ServerTls.MUTUAL: Serving.HTTPS,
+    istio.ServerTls.OPTIONAL_MUTUAL: Serving.HTTPS,
     istio.ServerTls.PASSTHROUGH: Serving.TLS_PASSTHROUGH,
 }
 
@@ -101,6 +121,8 @@ def _of_istio(gateway: istio.IstioGateway) -> Iterator[Bound]:
         serving = _SERVING[server.tls]
         if server.protocol in ("TCP", "MONGO"):
             serving = Serving.TCP
+        elif server.protocol == "TLS" and serving is Serving.HTTPS:
+            serving = Serving.TLS_TERMINATED
         yield Bound(
             meta=gateway.meta,
             key=f"{gateway.meta.namespace}/{gateway.meta.name}",
@@ -113,6 +135,8 @@ def _of_istio(gateway: istio.IstioGateway) -> Iterator[Bound]:
             credentials=tuple(("", name) for name in server.credentials),
             https_redirect=server.https_redirect,
             min_tls=server.min_tls,
+            tls=server.tls,
+            client_names=server.client_names,
             bind=server.bind,
         )
 
@@ -158,18 +182,8 @@ def serving_of(listener: gateway_api.GatewayListener) -> Serving | None:
 
 def _credential_problems(servers: Iterable[Bound], world: World, config: MeshConfig) -> Iterator[Problem]:
     for server in servers:
-        for namespace, name in server.credentials:
-            places = [namespace] if namespace else [config.ingress_namespace, server.meta.namespace]
-            found = next((world.secrets[place, name] for place in places if (place, name) in world.secrets), None)
-            field_path = f"{server.path}.tls"
-            if found is None:
-                message = (
-                    f"there is no TLS Secret {name} in {' or '.join(dict.fromkeys(places))}; the server is not opened"
-                )
-                yield Problem(server.meta.ref, field_path, message, "InvalidGatewayCredential")
-            elif not found.data.get("tls.crt") or not found.data.get("tls.key"):
-                message = f"Secret {name} lacks tls.crt or tls.key; the server is not opened"
-                yield Problem(server.meta.ref, field_path, message, "InvalidGatewayCredential")
+        for message in server_credentials(server, world, config.ingress_namespace).problems:
+            yield Problem(server.meta.ref, f"{server.path}.tls", message, "InvalidGatewayCredential")
 
 
 def _unserved(item: istio.VirtualService, key: str, servers: Iterable[Bound]) -> Iterator[Problem]:

@@ -56,7 +56,12 @@ def test_tls() -> None:
         (server(80, "SPDY"), "spec.servers[0].port.protocol"),
         (server(hosts=[]), "spec.servers[0].hosts"),
         (server(443, "HTTPS"), "spec.servers[0].tls"),
-        (server(443, "HTTPS", tls={"mode": "MUTUAL", "credentialName": "c"}), "spec.servers[0].tls.mode"),
+        (server(443, "HTTPS", tls={"mode": "ISTIO_MUTUAL", "credentialName": "c"}), "spec.servers[0].tls.mode"),
+        (server(443, "HTTPS", tls={"mode": "MUTUAL"}), "spec.servers[0].tls.credentialName"),
+        (
+            server(443, "HTTPS", tls={"mode": "SIMPLE", "credentialName": "c", "subjectAltNames": ["x"]}),
+            "spec.servers[0].tls.subjectAltNames",
+        ),
         (server(443, "HTTPS", tls={"mode": "SIMPLE", "privateKey": "/k"}), "spec.servers[0].tls.credentialName"),
     ],
 )

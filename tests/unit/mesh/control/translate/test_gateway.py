@@ -107,6 +107,27 @@ def test_a_missing_certificate_closes_its_server_only() -> None:
     assert "lacks tls.crt or tls.key" in " ".join(problem.message for problem in made.graph().problems())
 
 
+def test_clients_are_verified_when_the_server_says_so() -> None:
+    made = cluster(RICH.replace("mode: SIMPLE, credentialName", "mode: MUTUAL, subjectAltNames: [bob], credentialName"))
+    made.apply([secret()])
+    assert [c.match.server_names for c in made.gateway().listeners["0.0.0.0_8443"].chains] == [("sni.example.com",)]
+    made.apply([secret(**{"tls.crt": "chain", "tls.key": "key", "ca.crt": "roots"})])
+    snapshot = made.gateway()
+    name = f"kubernetes://{SYSTEM}/cert"
+    tls = snapshot.listeners["0.0.0.0_8443"].chains[0].tls
+    assert tls == DownstreamTls((name,), f"{name}-cacert", True, ("h2", "http/1.1"))
+    trust = snapshot.secrets[f"{name}-cacert"].trust
+    assert trust is not None and trust.roots_pem == b"roots" and [n.value for n in trust.subject_alt_names] == ["bob"]
+
+
+def test_what_is_inside_terminated_tls_goes_by_tcp_rules() -> None:
+    made = cluster(RICH.replace("number: 9999, name: tcp, protocol: TCP}, hosts: [\"*\"]", "number: 9999, name: tcp, protocol: TLS}, hosts: [\"*\"], tls: {credentialName: cert}"))
+    made.apply([secret()])
+    (chain,) = made.gateway().listeners["0.0.0.0_9999"].chains
+    assert isinstance(chain.filter, TcpProxy) and chain.match.transport_protocol == "tls"
+    assert chain.tls == DownstreamTls((f"kubernetes://{SYSTEM}/cert",))
+
+
 def test_tcp_servers() -> None:
     (chain,) = cluster(RICH).gateway().listeners["0.0.0.0_9999"].chains
     assert isinstance(chain.filter, TcpProxy)
