@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.kube_stage import KubeStage
 from tests.support.mesh_sandbox import Mesh, Stage, own_name, skip_without_root
 
 
 @pytest.fixture(scope="session")
-def stage() -> Iterator[Stage]:
+def stage(kube: str) -> Iterator[Stage]:
     skip_without_root()
-    stage = Stage(own_name())
+    stage = Stage(own_name()) if kube == "embedded" else KubeStage(own_name())
     try:
         yield stage
     finally:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.mesh_sandbox import NAMESPACE, SYSTEM, Load, Mesh, kill, until, unwanted
+from tests.support.mesh_sandbox import NAMESPACE, SYSTEM, Load, Mesh, Stage, kill, until, unwanted
 
 pytestmark = [pytest.mark.root, pytest.mark.e2e]
 
@@ -51,13 +51,11 @@ def test_a_killed_control_plane_stops_no_request_and_comes_back(on_v1: Mesh) -> 
     whole(mesh, load, before)
 
 
-def test_a_killed_api_server_comes_back_with_its_watches(on_v1: Mesh) -> None:
+def test_a_killed_api_server_comes_back_with_its_watches(on_v1: Mesh, stage: Stage) -> None:
     mesh = on_v1
     before = mesh.answers()
     with mesh.load(rps=RPS) as load:
-        old = mesh.daemon_pid("apiserver")
-        kill(old)
-        until(lambda: mesh.daemon_pid("apiserver") not in (0, old), "the supervisor starts it again")
+        stage.restart_api_server()
         mesh.apply_file("networking/virtual-service-reviews-90-10.yaml")
         mesh.await_weights("reviews", [90, 10])
         until(progress(mesh), "requests go on")

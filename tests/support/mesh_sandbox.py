@@ -35,7 +35,7 @@ from mesh.cli.install import apply_all, documents
 from mesh.cli.kube import Kube
 from mesh.cli.load import Answer, Client
 from mesh.cli.proxies import Proxy, admin, proxies, scrape
-from mesh.cli.sandbox import bring_up, take_down
+from mesh.cli.sandbox import Target, bring_up, take_down
 from mesh.sandbox import linux, netns, supervisor
 from mesh.sandbox.layout import NETNS_DIR, Layout, locate
 from tests.support.sandbox import Cluster
@@ -297,13 +297,24 @@ class Stage:
         self.before = machine()
         self._directory = Path(tempfile.mkdtemp(prefix="tm-e2e-"))
         with self.environment():
-            running = bring_up(self.name)
+            running = bring_up(self.name, to=self.api_server())
             layout = locate(self.name)
         mesh = Mesh(layout, running.kube, running.gateway_url, Cluster(self.name, layout.root, layout.kubeconfig))
         running.kube.merge("v1", "Namespace", NAMESPACE, {"metadata": {"labels": {"triomesh-injection": "enabled"}}})
         mesh.apply_file("platform/kube/bookinfo.yaml")
         demo.ready_pods(running.kube)
         return mesh
+
+    def api_server(self) -> Target | None:
+        """The API server to use; None = the sandbox's own."""
+        return None
+
+    def restart_api_server(self) -> None:
+        """SIGKILL it; returns when it has been started again."""
+        mesh = self.up()
+        old = mesh.daemon_pid("apiserver")
+        kill(old)
+        until(lambda: mesh.daemon_pid("apiserver") not in (0, old), "the supervisor starts it again")
 
     def down(self) -> None:
         """Remove it, if it is up."""

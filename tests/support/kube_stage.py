@@ -1,0 +1,85 @@
+"""The stories' sandbox on a real kube-apiserver: the same mesh, node and tests, with etcd, API server and controllers of Kubernetes."""
+
+import json
+import shutil
+import tempfile
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from mesh.cli.sandbox import Target
+from mesh.sandbox.layout import locate
+from tests.support.kube_server import RealKube, binaries, real_kube
+from tests.support.mesh_sandbox import Stage
+
+ALL = ("*",)
+ACCOUNT = "system:serviceaccount:triomesh-system:"
+Permission = tuple[str, str, str]
+"""(verb, API group, resource[/subresource])"""
+
+
+class KubeStage(Stage):
+    """A sandbox attached to a server of its own. `audit_log` outlives neither."""
+
+    def __init__(self, name: str, controllers: tuple[str, ...] = ALL) -> None:
+        super().__init__(name)
+        self._controllers = controllers
+        self._servers = ExitStack()
+        self._kube: RealKube | None = None
+
+    @property
+    def kube(self) -> RealKube:
+        assert self._kube is not None, "the stage is not up"
+        return self._kube
+
+    def api_server(self) -> Target:
+        """Started when the stage comes up."""
+        directory = Path(tempfile.mkdtemp(prefix="tm-kube-"))
+        self._servers.callback(shutil.rmtree, directory)
+        self._kube = self._servers.enter_context(real_kube(directory, binaries(), locate(self.name).egress_socket, self._controllers))
+        return Target(self._kube.kubeconfig)
+
+    def restart_api_server(self) -> None:
+        """SIGKILL it; returns when it is ready again."""
+        self.kube.kill("apiserver")
+        self.kube.start("apiserver")
+
+    def down(self) -> None:
+        try:
+            super().down()
+        finally:
+            self._servers.close()
+            self._kube = None
+
+
+def audited(log: Path) -> list[dict[str, Any]]:
+    """The entries of an audit log."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def denied(entries: list[dict[str, Any]]) -> list[str]:
+    """Requests of the mesh or the sandbox that were refused for want of a right."""
+    return [
+        f"{entry['user'].get('username')} {entry['verb']} {entry['requestURI']}: {entry['responseStatus'].get('code')}"
+        for entry in entries
+        if "triomesh" in entry["user"].get("username", "") and entry.get("responseStatus", {}).get("code") in (401, 403)
+    ]
+
+
+def used(entries: list[dict[str, Any]]) -> dict[str, set[Permission]]:
+    """What each user of the mesh or the sandbox did."""
+    found: dict[str, set[Permission]] = defaultdict(set)
+    for entry in entries:
+        reference = entry.get("objectRef")
+        if reference and "triomesh" in (user := entry["user"].get("username", "")):
+            resource = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))
+            found[user].add((entry["verb"], reference.get("apiGroup", ""), resource))
+    return found
+
+
+def granted(roles: list[dict[str, Any]]) -> set[Permission]:
+    """What Roles and ClusterRoles allow."""
+    return {
+        (verb, group, resource) for role in roles for rule in role["rules"] for verb in rule["verbs"] for group in rule.get("apiGroups", ()) for resource in rule.get("resources", ())
+    }
