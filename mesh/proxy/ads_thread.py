@@ -153,6 +153,8 @@ class AdsThread:
             return
         new = self._state.with_suffix(".new")
         try:
+            new.unlink(missing_ok=True)
+            new.touch(mode=0o600)  # what a pod may reach is nobody else's business
             new.write_bytes(self._client.dump())
             new.replace(self._state)
         except OSError as exc:

@@ -141,6 +141,7 @@ async def test_a_proxy_starts_from_disk_when_nobody_answers(tmp_path: Path) -> N
         await complete(updates)
         thread.close()
         await trio.to_thread.run_sync(thread.join)
+    assert state.stat().st_mode & 0o777 == 0o600
     with following(1, state) as (thread, updates):
         assert (await complete(updates)).clusters == CONFIG.clusters
         assert not thread.connected
