@@ -10,6 +10,7 @@ class Discovery:
     def __init__(self, client: KubeClient, crds: Informer) -> None:
         self._client = client
         self._known: list[Resource] | None = None
+        self._changes = 0
         crds.subscribe(self._on_crd)
 
     async def resources(self) -> list[Resource]:
@@ -17,11 +18,13 @@ class Discovery:
 
         Raises: ApiError, Unreachable.
         """
-        if self._known is None:
+        while self._known is None:
+            changes = self._changes
             found = parse_resources(await self._client.raw("/api/v1"))
             for group in (await self._client.raw("/apis"))["groups"]:
                 found += parse_resources(await self._client.raw(f"/apis/{group['preferredVersion']['groupVersion']}"))
-            self._known = found
+            if changes == self._changes:  # what was read while a CRD came or went may be half of the truth
+                self._known = found
         return self._known
 
     async def find(self, api_version: str, kind: str) -> Resource | None:
@@ -31,6 +34,7 @@ class Discovery:
 
     def _on_crd(self, _old: Json | None, _new: Json | None) -> None:
         self._known = None
+        self._changes += 1
 
 
 def parse_resources(answer: Json) -> list[Resource]:
