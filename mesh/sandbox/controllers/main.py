@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Container
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,11 @@ async def run(state: Path, kubeconfig: Path, only: Container[str]) -> None:
 
     Args: only: which, by the names in `attachment.CONTROLLERS`.
     """
-    client = KubeClient(read_kubeconfig(kubeconfig), "triomesh-controllers")
+    async with aclosing(KubeClient(read_kubeconfig(kubeconfig), "triomesh-controllers")) as client:
+        await _run(state, client, only)
+
+
+async def _run(state: Path, client: KubeClient, only: Container[str]) -> None:
     events = EventRecorder(client, "triomesh-controllers", "", time.time)
     shell = Shell(client, events, time.time)
     queues: list[Queue[Any]] = []
