@@ -93,6 +93,7 @@ def configz(graph: Graph) -> Any:
         kinds.HTTP_ROUTE,
         kinds.GRPC_ROUTE,
         kinds.REFERENCE_GRANT,
+        *kinds.UNENFORCED,
     )
     return [
         {

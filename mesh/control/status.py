@@ -68,11 +68,15 @@ def _istio(
     statuses: Statuses,
     now: str,
 ) -> Iterator[StatusPatch]:
-    for kind in _ISTIO_KINDS:
+    for kind in (*_ISTIO_KINDS, *kinds.UNENFORCED):
         for item in graph.world.of(kind).values():
             meta: Meta = item.meta
             found = problems.get(meta.ref, [])
-            conditions = [*_validity(found), *_refused(nacks.get(meta.ref))]
+            if kind in kinds.UNENFORCED:
+                # Nothing is made of them, so nothing can be resolved or programmed.
+                conditions = [Condition("Accepted", not found, found[0].reason if found else "Accepted", summary(found))]
+            else:
+                conditions = [*_validity(found), *_refused(nacks.get(meta.ref))]
             old = statuses(meta.ref)
             yield StatusPatch(
                 kind,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mesh.control.kube import kinds
 from mesh.sandbox.apiserver.schema.structural import check, fill, prune
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +159,22 @@ def test_every_account_role_and_port_that_a_manifest_names_exists() -> None:
             (target,) = [other for other in items if other["kind"] == "Deployment" and other["metadata"]["name"] == item["metadata"]["name"]]
             declared = {port["containerPort"] for port in target["spec"]["template"]["spec"]["containers"][0]["ports"]}
             assert {port["targetPort"] for port in item["spec"]["ports"]} <= declared
+
+
+def test_the_control_plane_may_do_what_it_does_with_each_kind() -> None:
+    (role,) = [
+        item
+        for item in documents(ROOT / "charts/triomesh/manifests/20-control.yaml")
+        if (item["kind"], item["metadata"]["name"]) == ("ClusterRole", "triomesh-control")
+    ]
+    allowed = {
+        (group, resource): set(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]
+    }
+    wanted: dict[tuple[str, str], set[str]] = {(kind.group, kind.plural): {"list", "watch"} for kind in kinds.KINDS}
+    reported = [kind for kind in kinds.KINDS if kind.is_optional and kind is not kinds.REFERENCE_GRANT]
+    wanted |= {(kind.group, f"{kind.plural}/status"): {"patch"} for kind in reported}
+    lease = ("coordination.k8s.io", "leases")
+    assert {key: verbs for key, verbs in allowed.items() if key != lease} == wanted
 
 
 def test_no_role_may_do_everything() -> None:

@@ -11,9 +11,11 @@ from mesh.control.kube.objects import Parsed
 from mesh.control.kube.parse_destination_rule import destination_rule
 from mesh.control.kube.parse_gateway import gateway, gateway_class, reference_grant
 from mesh.control.kube.parse_http_route import grpc_route, http_route
+from mesh.control.kube.parse_inert import inert
 from mesh.control.kube.parse_istio_gateway import istio_gateway
 from mesh.control.kube.parse_service_entry import service_entry
 from mesh.control.kube.parse_virtual_service import virtual_service
+from mesh.model.inert import INERT_KINDS, PEER_AUTHENTICATION, SECURITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,21 @@ GRPC_ROUTE = Kind("GRPCRoute", gateway_api.GROUP, ("v1",), "grpcroutes", grpc_ro
 REFERENCE_GRANT = Kind(
     "ReferenceGrant", gateway_api.GROUP, ("v1", "v1beta1"), "referencegrants", reference_grant, is_optional=True
 )
+# Watched to say that they have no effect, or which part of them.
+UNENFORCED: tuple[Kind, ...] = (
+    Kind(
+        PEER_AUTHENTICATION,
+        SECURITY,
+        ("v1", "v1beta1"),
+        "peerauthentications",
+        inert(SECURITY, PEER_AUTHENTICATION, is_security=True),
+        is_optional=True,
+    ),
+    *(
+        Kind(i.kind, i.group, i.versions, i.plural, inert(i.group, i.kind, i.is_security), is_optional=True)
+        for i in INERT_KINDS
+    ),
+)
 
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
@@ -100,6 +117,7 @@ KINDS: tuple[Kind, ...] = (
     HTTP_ROUTE,
     GRPC_ROUTE,
     REFERENCE_GRANT,
+    *UNENFORCED,
 )
 
 

@@ -197,7 +197,8 @@ class WorldStore:
             self._changed.add(kind)
 
     def _remember_status(self, kind: Kind, item: Mapping[str, Any], parsed: Parsed) -> None:
-        if kind.group in (istio.GROUP, gateway_api.GROUP):
+        # Kinds of CRDs are the mesh's own; nobody here writes the others' statuses.
+        if kind.is_optional:
             self._status[parsed.meta.ref] = item.get("status") or {}
             self._versions[parsed.meta.ref] = parsed.meta.resource_version
 

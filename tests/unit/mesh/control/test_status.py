@@ -58,6 +58,44 @@ def test_mutual_tls_warns_on_the_destination_rule() -> None:
     assert levels["MutualTlsNotSupported"] == "WARNING"
 
 
+UNENFORCED = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny-all, generation: 2}
+spec: {}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: open}
+spec: {mtls: {mode: PERMISSIVE}}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: mesh-default}
+spec: {accessLogging: [{disabled: true}]}
+"""
+
+
+def test_what_has_no_effect_says_so() -> None:
+    made = cluster()
+    made.apply(UNENFORCED)
+    found = statuses(made)
+    policy = found["authorizationpolicies.security.istio.io/deny-all"]
+    assert short(policy["conditions"]) == {"Accepted": ("False", "NotSupported")}
+    assert "NetworkPolicies" in policy["conditions"][0]["message"]
+    assert policy["validationMessages"][0]["level"] == "ERROR"
+    assert policy["observedGeneration"] == 2
+    assert short(found["telemetries.telemetry.istio.io/mesh-default"]["conditions"]) == {"Accepted": ("False", "NotSupported")}
+    strict = found["peerauthentications.security.istio.io/strict"]["conditions"][0]
+    assert (strict["reason"], strict["message"].partition(":")[0]) == ("NotSupported", "spec.mtls.mode")
+    assert short(found["peerauthentications.security.istio.io/open"]["conditions"]) == {"Accepted": ("True", "Accepted")}
+
+
 def test_a_refusal_by_a_proxy_reaches_the_object() -> None:
     made = cluster("networking/destination-rule-all.yaml", "networking/virtual-service-reviews-90-10.yaml")
     ref = ObjectRef("VirtualService", "default", "reviews", "networking.istio.io")

@@ -1,0 +1,128 @@
+"""Inert kinds: objects that an API server stores for us and that have no effect on anything, and what to use instead.
+
+The control plane says so in an object's status, the injector's validating webhook when it is applied. Source of
+groups, kinds and versions: Istio's CRDs, 1.24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+REASON = "NotSupported"
+NETWORKING = "networking.istio.io"
+SECURITY = "security.istio.io"
+PEER_AUTHENTICATION = "PeerAuthentication"
+
+
+@dataclass(frozen=True, slots=True)
+class InertKind:
+    """One kind. versions: best first. message: what does not happen, and what does the job instead.
+
+    is_security: somebody may rely on it being enforced.
+    """
+
+    group: str
+    kind: str
+    plural: str
+    versions: tuple[str, ...]
+    message: str
+    is_security: bool = False
+
+
+INERT_KINDS = (
+    InertKind(
+        SECURITY,
+        "AuthorizationPolicy",
+        "authorizationpolicies",
+        ("v1", "v1beta1"),
+        "has no effect: no proxy enforces it and every request is let through; use NetworkPolicies, or check in the application",
+        is_security=True,
+    ),
+    InertKind(
+        SECURITY,
+        "RequestAuthentication",
+        "requestauthentications",
+        ("v1", "v1beta1"),
+        "has no effect: no proxy looks at tokens and invalid ones are let through; validate them in the application",
+        is_security=True,
+    ),
+    InertKind(
+        NETWORKING,
+        "Sidecar",
+        "sidecars",
+        ("v1", "v1beta1", "v1alpha3"),
+        "has no effect: every sidecar knows every service that is exported to its namespace; limit that by exportTo",
+    ),
+    InertKind(
+        NETWORKING,
+        "WorkloadEntry",
+        "workloadentries",
+        ("v1", "v1beta1", "v1alpha3"),
+        "has no effect: no traffic is sent to it; write the address under spec.endpoints of a ServiceEntry",
+    ),
+    InertKind(
+        NETWORKING,
+        "WorkloadGroup",
+        "workloadgroups",
+        ("v1", "v1beta1", "v1alpha3"),
+        "has no effect: virtual machines do not join the mesh; write their addresses under spec.endpoints of a ServiceEntry",
+    ),
+    InertKind(
+        NETWORKING,
+        "EnvoyFilter",
+        "envoyfilters",
+        ("v1alpha3",),
+        "has no effect: the sidecar is no Envoy; use VirtualService and DestinationRule as far as they reach",
+    ),
+    InertKind(
+        NETWORKING,
+        "ProxyConfig",
+        "proxyconfigs",
+        ("v1beta1",),
+        "has no effect; use the pod's annotation proxy.triomesh.io/config, or defaultConfig of the mesh configuration",
+    ),
+    InertKind(
+        "extensions.istio.io",
+        "WasmPlugin",
+        "wasmplugins",
+        ("v1alpha1",),
+        "has no effect: the sidecar runs no WebAssembly, so whatever the plugin checks is not checked",
+        is_security=True,
+    ),
+    InertKind(
+        "telemetry.istio.io",
+        "Telemetry",
+        "telemetries",
+        ("v1", "v1alpha1"),
+        "has no effect; set access log and tracing in the mesh configuration (ConfigMap triomesh), for one pod by proxy.triomesh.io/config",
+    ),
+)
+_BY_NAME = {(item.group, item.kind): item for item in INERT_KINDS}
+
+
+def without_effect(group: str, kind: str, spec: object) -> Iterator[tuple[str, str]]:
+    """(field, message) of what in an object has no effect; field "" = the object as a whole.
+
+    Args: spec: as it came; what is no object says nothing.
+    """
+    inert = _BY_NAME.get((group, kind))
+    if inert is not None:
+        yield "", inert.message
+    elif (group, kind) == (SECURITY, PEER_AUTHENTICATION):
+        yield from _peer_authentication(_object(spec))
+
+
+def _peer_authentication(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    # UNSET, DISABLE and PERMISSIVE are what happens anyway: plaintext is accepted.
+    modes = {"spec.mtls.mode": _object(spec.get("mtls")).get("mode")}
+    for port, value in _object(spec.get("portLevelMtls")).items():
+        modes[f"spec.portLevelMtls[{port}].mode"] = _object(value).get("mode")
+    for field, mode in modes.items():
+        if mode == "STRICT":
+            yield field, "STRICT has no effect: there is no mutual TLS yet and plaintext is let through; use NetworkPolicies"
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

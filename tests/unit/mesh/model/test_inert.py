@@ -1,0 +1,58 @@
+"""What has no effect, and that it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mesh.model.inert import INERT_KINDS, NETWORKING, SECURITY, without_effect
+
+CRDS = Path(__file__).resolve().parents[4] / "charts/triomesh-crds"
+# The kinds that the control plane reads; everything else that our CRDs serve must be in the table.
+READ = {"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "PeerAuthentication"}
+
+
+def told(kind: str, spec: Any = None) -> list[tuple[str, str]]:
+    group = SECURITY if kind == "PeerAuthentication" else NETWORKING
+    return list(without_effect(group, kind, spec))
+
+
+def test_every_kind_of_our_crds_is_read_or_told_to_be_inert() -> None:
+    served = {
+        (crd["spec"]["group"], crd["spec"]["names"]["kind"], crd["spec"]["names"]["plural"]): tuple(
+            version["name"] for version in crd["spec"]["versions"]
+        )
+        for path in CRDS.glob("*.istio.io.yaml")
+        for crd in yaml.safe_load_all(path.read_text())
+    }
+    table = {(item.group, item.kind, item.plural): item.versions for item in INERT_KINDS}
+    assert {key: versions for key, versions in served.items() if key[1] not in READ}.items() <= table.items()
+    assert not any(key[1] in READ for key in table)
+
+
+@pytest.mark.parametrize("item", INERT_KINDS, ids=lambda item: item.kind)
+def test_inert_objects_have_one_message_that_fits_a_warning(item: Any) -> None:
+    ((field, message),) = without_effect(item.group, item.kind, {})
+    assert field == "" and message.startswith("has no effect")
+    # metav1: kubectl gets at most 256 characters of a warning, the object's kind and name among them.
+    assert len(message) <= 160
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [None, {}, "text", {"mtls": None}, {"mtls": {"mode": "PERMISSIVE"}}, {"mtls": {"mode": "DISABLE"}}, {"portLevelMtls": {"80": {"mode": "UNSET"}}}],
+)
+def test_peer_authentication_that_says_what_happens_anyway_is_fine(spec: Any) -> None:
+    assert told("PeerAuthentication", spec) == []
+
+
+def test_strict_mutual_tls_is_named_by_field() -> None:
+    spec = {"mtls": {"mode": "STRICT"}, "portLevelMtls": {"80": {"mode": "STRICT"}, "81": {"mode": "DISABLE"}}}
+    assert [field for field, _ in told("PeerAuthentication", spec)] == ["spec.mtls.mode", "spec.portLevelMtls[80].mode"]
+
+
+def test_other_kinds_are_none_of_its_business() -> None:
+    assert told("VirtualService", {}) == []
