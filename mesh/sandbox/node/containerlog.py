@@ -63,6 +63,7 @@ class LogStream:
         self._poller, self._fd, self._log, self._name = poller, fd, log, name
         self._splitter = Splitter(name)
         self._readers: dict[int, bytes] = {}
+        self._held_back = False
         log.streams[name] = self
 
     def on_readable(self, _events: int) -> None:
@@ -96,7 +97,7 @@ class LogStream:
             return
         if text := self._splitter.finish(now_stamp()):
             self._log.write(text)
-        if not self._held():
+        if not self._held_back:
             self._poller.unregister(self._fd)
         os.close(self._fd)
         for reader in list(self._readers):
@@ -109,7 +110,6 @@ class LogStream:
             self._flush(fd)
 
     def _flush(self, fd: int) -> None:
-        held = self._held()
         try:
             sent = os.write(fd, self._readers[fd]) if self._readers[fd] else 0
         except BlockingIOError:
@@ -119,23 +119,21 @@ class LogStream:
             return
         self._readers[fd] = self._readers[fd][sent:]
         self._poller.modify(fd, select.EPOLLOUT if self._readers[fd] else 0)
-        self._resume(held)
+        self._pace()
 
     def _drop(self, fd: int) -> None:
-        held = self._held()
         del self._readers[fd]
         self._poller.unregister(fd)
         os.close(fd)
-        self._resume(held)
+        self._pace()
 
-    def _held(self) -> bool:
-        return any(self._readers.values())
-
-    def _resume(self, held: bool) -> None:
+    def _pace(self) -> None:
         """Ask for the container's output exactly while no reader is behind (a hang-up is reported even when not asked for)."""
-        if self._name not in self._log.streams or held == self._held():
+        behind = any(self._readers.values())
+        if self._name not in self._log.streams or behind == self._held_back:
             return
-        if self._held():
+        self._held_back = behind
+        if behind:
             self._poller.unregister(self._fd)
         else:
             self._poller.register(self._fd, select.EPOLLIN, self.on_readable)

@@ -28,9 +28,6 @@ class Poller:
         del self._handlers[fd]
         self._epoll.unregister(fd)
 
-    def is_registered(self, fd: int) -> bool:
-        return fd in self._handlers
-
     def poll(self, seconds: float | None = None) -> None:
         """Wait for something to be ready (None = as long as it takes) and call its handlers."""
         for fd, events in self._epoll.poll(seconds):

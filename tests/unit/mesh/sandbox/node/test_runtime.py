@@ -89,8 +89,11 @@ async def test_an_attached_reader_sees_what_comes_and_feeds_stdin(tmp_path: Path
         os.write(stdin, b"one\n")
         async with trio.lowlevel.FdStream(read) as stream:
             assert await stream.receive_some(100) == b"got one\n"
+            os.write(stdin, b"two\n")
+            assert await stream.receive_some(100) == b"got two\n"
         os.close(stdin)
-        assert box.output() == "got one\n"
+        assert (await box.client.containers())["u/c/0"].exit is None
+        assert box.output() == "got one\ngot two\n"
 
 
 async def test_containers_die_with_the_runtime(tmp_path: Path) -> None:
