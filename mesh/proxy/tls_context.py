@@ -268,7 +268,7 @@ def _name_test(match: StringMatch) -> NameTest:
         return lambda _kind, value: test(value)
     wanted = match.value.lower()
     _, _, domain = wanted.partition(".")
-    wildcard = f"*.{domain}".encode() if "." in domain else None
+    wildcard = f"*.{domain}".encode() if domain else None
 
     def exact(kind: str, value: bytes) -> bool:
         if kind == "DNS":

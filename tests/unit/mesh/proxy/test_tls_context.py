@@ -1,0 +1,121 @@
+"""Settings and secrets to contexts; names of peers. What handshakes make of them: tests/dataplane/test_tls_*."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from mesh.model.match import StringKind, StringMatch
+from mesh.model.secret import DownstreamTls, Secret, TlsCertificate, TrustBundle, UpstreamTls
+from mesh.proxy.tls_context import TlsContext, TlsSettings, _name_test, compile_contexts, secret_names
+from tests.support.proxy_tls import Authority
+
+ROOT = Authority()
+SERVER = DownstreamTls(("a",))
+A = ROOT.secret("a", "a.example.com")
+
+
+def made(
+    settings: TlsSettings, *secrets: Secret, previous: TlsContext | None = None
+) -> tuple[TlsContext | None, dict[str, str]]:
+    problems: dict[str, str] = {}
+    before = {settings: previous} if previous is not None else {}
+    contexts = compile_contexts([("l", settings)], {secret.name: secret for secret in secrets}, before, problems)
+    return contexts.get(settings), problems
+
+
+def test_a_context_lives_as_long_as_its_secrets() -> None:
+    first, problems = made(SERVER, A)
+    assert first is not None and problems == {}
+    assert made(SERVER, A, previous=first)[0] is first
+    renewed = ROOT.secret("a", "a.example.com")
+    second, _ = made(SERVER, renewed, previous=first)
+    assert second is not first and second is not None and second.sources == (renewed,)
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ((), "secret a: is not there"),
+        ((Secret("a", trust=TrustBundle(ROOT.pem)),), "secret a: is not a certificate"),
+        (
+            (Secret("a", certificate=TlsCertificate(b"x", b"y")),),
+            "secret a: there is no certificate (PEM) in its chain",
+        ),
+    ],
+)
+def test_a_bad_secret_leaves_what_was(bad: tuple[Secret, ...], why: str) -> None:
+    assert made(SERVER, *bad) == (None, {"a": why})
+    before, _ = made(SERVER, A)
+    assert made(SERVER, *bad, previous=before) == (before, {"a": why})
+
+
+def test_encrypted_keys_are_refused_without_asking_for_a_password() -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    assert A.certificate is not None
+    key = serialization.load_pem_private_key(A.certificate.key_pem, None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    )
+    _, problems = made(SERVER, Secret("a", certificate=TlsCertificate(A.certificate.chain_pem, locked)))
+    assert "the private key is encrypted" in problems["a"]
+
+
+def test_bad_names_are_the_resources_problem() -> None:
+    settings = UpstreamTls(system_roots=True, subject_alt_names=(StringMatch(StringKind.REGEX, "("),))
+    context, problems = made(settings)
+    assert context is None and list(problems) == ["l"] and "subject_alt_names" in problems["l"]
+
+
+def test_clusters_that_trust_the_same_share_a_context() -> None:
+    one, _ = made(UpstreamTls(sni="a", system_roots=True))
+    other, _ = made(UpstreamTls(sni="b", system_roots=True))
+    assert one is not None and other is not None and one.ssl is other.ssl
+    assert one.ssl.verify_mode is ssl.CERT_REQUIRED
+    insecure, _ = made(UpstreamTls(insecure=True, subject_alt_names=(StringMatch(StringKind.EXACT, "a"),)))
+    assert insecure is not None and insecure.ssl.verify_mode is ssl.CERT_NONE and insecure.names == ()
+
+
+def test_client_certificates_are_required_or_merely_looked_at() -> None:
+    trust = ROOT.trust("ca")
+    required, _ = made(DownstreamTls(("a",), "ca", True), A, trust)
+    optional, _ = made(DownstreamTls(("a",), "ca"), A, trust)
+    none, _ = made(SERVER, A)
+    assert [context.ssl.verify_mode for context in (required, optional, none) if context is not None] == [
+        ssl.CERT_REQUIRED,
+        ssl.CERT_OPTIONAL,
+        ssl.CERT_NONE,
+    ]
+
+
+def test_names_of_secrets() -> None:
+    assert secret_names(DownstreamTls(("a", "b"), "ca")) == ("a", "b", "ca")
+    assert secret_names(UpstreamTls(trust_name="ca")) == ("ca",)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "value", "holds"),
+    [
+        ("a.example.com", "DNS", "a.example.com", True),
+        ("A.example.com", "DNS", "a.EXAMPLE.com", True),
+        ("a.example.com", "DNS", "*.example.com", True),
+        ("x.a.example.com", "DNS", "*.example.com", False),
+        ("example.com", "DNS", "*.com", True),
+        ("localhost", "DNS", "*.", False),
+        ("com", "DNS", "*.", False),
+        ("spiffe://a/b", "URI", "spiffe://a/b", True),
+        ("spiffe://a/b", "URI", "spiffe://a/B", False),
+        ("10.0.0.1", "IP Address", "10.0.0.1", True),
+        ("::1", "IP Address", "0:0:0:0:0:0:0:1", True),
+        ("10.0.0.1", "IP Address", "10.0.0.2", False),
+    ],
+)
+def test_exact_names(wanted: str, kind: str, value: str, holds: bool) -> None:
+    assert _name_test(StringMatch(StringKind.EXACT, wanted))(kind, value.encode()) is holds
+
+
+def test_other_kinds_of_match_compare_the_text() -> None:
+    test = _name_test(StringMatch(StringKind.PREFIX, "spiffe://mesh/"))
+    assert test("URI", b"spiffe://mesh/ns/a") and not test("URI", b"spiffe://other/")
