@@ -11,10 +11,15 @@ import trio
 
 
 class Drain:
-    """Attributes: is_draining: from SIGTERM on. inbound: connections that a drain waits for."""
+    """Attributes: is_draining: from SIGTERM on. inbound, outbound: connections that a drain waits for.
+
+    spares_outbound: a sidecar's outbound clients are its own application, which leaves by itself; a gateway's are
+    everybody else, who have to be told.
+    """
 
     def __init__(self) -> None:
         self.is_draining = False
+        self.spares_outbound = True
         self.inbound = 0
         self.outbound = 0
         self._begun = trio.Event()
@@ -24,6 +29,10 @@ class Drain:
         """Idempotent."""
         self.is_draining = True
         self._begun.set()
+
+    def concerns(self, is_outbound: bool) -> bool:
+        """Are clients of this direction sent away?"""
+        return not (is_outbound and self.spares_outbound)
 
     async def wait_begun(self) -> None:
         await self._begun.wait()

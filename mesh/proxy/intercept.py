@@ -70,7 +70,7 @@ class Listeners:
         """Stop accepting for others; the application's own outbound connections are still taken."""
         for name, address in list(self._sockets):
             runtime = self._proxy.current.listeners.get(name)
-            if runtime is None or not is_outbound(runtime.model):
+            if runtime is None or self._proxy.drain.concerns(is_outbound(runtime.model)):
                 self._close((name, address))
 
     def close(self) -> None:

@@ -85,6 +85,7 @@ class _Process:
     async def run(self) -> None:
         WALL.use(trio.current_time)
         proxy = self._proxy = Proxy(self._telemetry)
+        proxy.drain.spares_outbound = self._bootstrap.node.role is Role.SIDECAR
         self._readiness = Readiness(proxy.drain)
         bootstrap = self._bootstrap
         ads: AdsThread | None = None

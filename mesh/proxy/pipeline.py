@@ -125,7 +125,7 @@ class Proxy:
     def close_idle_inbound(self) -> None:
         """For the end of a drain: keep-alive connections of others that carry no request now."""
         for down in tuple(self.downstreams):
-            if not down.terminal.is_outbound:
+            if self.drain.concerns(down.terminal.is_outbound):
                 down.close_if_idle()
 
     def count_protocol_error(self, _terminal: HttpTerminal) -> None:

@@ -135,8 +135,9 @@ class Seat:
         self.observer.end(record, self.deadlines.now())
 
     def is_draining(self) -> bool:
-        """Inbound answers say `connection: close`; outbound stays as it is to the end."""
-        return self.proxy.drain.is_draining and not self.terminal.is_outbound
+        """Answers say `connection: close`, but for those to a sidecar's own application: it stays to the end."""
+        drain = self.proxy.drain
+        return drain.is_draining and drain.concerns(self.terminal.is_outbound)
 
     def idle_seconds(self, route: CompiledRoute) -> float:
         """How long an exchange may stand still; infinity = for ever."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.support.proxy import Upstream, read_all, read_response, replying, serving
@@ -23,7 +24,7 @@ CONFIG = """
 static_resources:
   listeners:
   - name: ingress
-    traffic_direction: INBOUND
+    traffic_direction: {direction}
     address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
     filter_chains:
     - filters:
@@ -61,10 +62,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def process(upstream: Upstream, directory: Path, drain: str) -> AsyncIterator[tuple[trio.Process, int]]:
+async def process(upstream: Upstream, directory: Path, drain: str, direction: str = "INBOUND") -> AsyncIterator[tuple[trio.Process, int]]:
     port = free_port()
     file = directory / "proxy.yaml"
-    file.write_text(CONFIG.format(port=port, upstream=upstream.port))
+    file.write_text(CONFIG.format(port=port, upstream=upstream.port, direction=direction))
     settings = {"drainDuration": "5s", "terminationDrainDuration": drain, "logLevel": "info"}
     started = await trio.lowlevel.open_process(
         [sys.executable, "-m", "mesh.proxy", "router", "--config", str(file)],
@@ -85,8 +86,10 @@ async def process(upstream: Upstream, directory: Path, drain: str) -> AsyncItera
         await started.stderr.aclose()
 
 
-async def test_sigterm_drains_and_leaves(tmp_path: Path) -> None:
-    async with serving(replying(OK)) as upstream, process(upstream, tmp_path, "0.4s") as (proxy, port):
+@pytest.mark.parametrize("direction", ["INBOUND", "OUTBOUND"])
+async def test_sigterm_drains_and_leaves(tmp_path: Path, direction: str) -> None:
+    """A gateway's listeners are OUTBOUND, as Istio's, and its clients are told all the same."""
+    async with serving(replying(OK)) as upstream, process(upstream, tmp_path, "0.4s", direction) as (proxy, port):
         async with await trio.open_tcp_stream("127.0.0.1", port) as idle:
             await idle.send_all(GET)
             _, head, _, _ = await read_response(idle)

@@ -27,3 +27,10 @@ async def test_idle_means_neither_inbound_nor_outbound_connections() -> None:
         assert len(nursery.child_tasks) == 1
         drain.closed(is_outbound=True)
     await drain.wait_idle()
+
+
+def test_a_gateway_sends_its_clients_away_and_a_sidecar_keeps_its_application() -> None:
+    drain = Drain()
+    assert [drain.concerns(is_outbound) for is_outbound in (False, True)] == [True, False]
+    drain.spares_outbound = False
+    assert [drain.concerns(is_outbound) for is_outbound in (False, True)] == [True, True]
