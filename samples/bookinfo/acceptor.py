@@ -12,6 +12,9 @@ from collections.abc import Callable
 
 # How long the end waits for answers in progress: inside Kubernetes' default grace of 30 s.
 DRAIN_SECONDS = 20.0
+# SIGTERM and the withdrawal of the pod's endpoint begin at the same moment, and clients hear of the latter later: until
+# then requests still come, and refusing them would be an error that somebody sees.
+LAME_DUCK_SECONDS = 2.0
 
 
 class Acceptor:
@@ -98,6 +101,12 @@ def _end_input(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RD)
 
 
+def _stop_later(acceptor: Acceptor) -> None:
+    timer = threading.Timer(LAME_DUCK_SECONDS, acceptor.stop)
+    timer.daemon = True
+    timer.start()
+
+
 def listen(port: int, host: str = "::") -> socket.socket:
     """A listening socket; "::" means both families where there is IPv6."""
     if host == "::" and not socket.has_dualstack_ipv6():
@@ -115,7 +124,7 @@ def run_service(name: str, default_port: int, session: Callable[[socket.socket, 
     first = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].isdigit() else ""
     listener = listen(int(first or os.environ.get("PORT") or default_port), os.environ.get("BIND", "::"))
     acceptor = Acceptor(listener, session)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: acceptor.stop())
+    signal.signal(signal.SIGTERM, lambda *_: _stop_later(acceptor))
+    signal.signal(signal.SIGINT, lambda *_: acceptor.stop())
     print(f"{name} listening on port {listener.getsockname()[1]}", flush=True)
     acceptor.run()
