@@ -1,7 +1,6 @@
-"""Keeper: sees to it that the Secret holds good certificates and that the webhook configuration trusts them."""
+"""Keeper: sees to it that the Secret holds good certificates and that the webhook configurations trust them."""
 
 import asyncio
-import base64
 import contextlib
 import datetime as dt
 import logging
@@ -11,16 +10,17 @@ from injector import certs
 from injector.certs import BadCerts, Certs
 from injector.kube import ApiFailed, Cluster, Listed
 from injector.pod import Json
+from injector.trust import MUTATING, VALIDATING, Trust
 
 _log = logging.getLogger(__name__)
 SECRET = "triomesh-injector-certs"
 WEBHOOK = "triomesh-sidecar-injector"
+VALIDATOR = "triomesh-validator"
 _PAUSE = 2.0
-_WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 
 
 class Keeper:
-    """Follows the Secret and the webhook configuration and mends both. Several replicas agree through the Secret.
+    """Follows the Secret and both webhook configurations and mends them. Several replicas agree through the Secret.
 
     Args: use: called with every certificate that is to be served from now on.
     """
@@ -32,17 +32,19 @@ class Keeper:
             for suffix in (f".{namespace}.svc", "", f".{namespace}", f".{namespace}.svc.cluster.local")
         )
         self._certs: Certs | None = None
-        self._configuration: Json | None = None
+        self._trusts = [
+            Trust(cluster, collection, name, lambda: self._certs.bundle if self._certs is not None else "")
+            for collection, name in ((MUTATING, WEBHOOK), (VALIDATING, VALIDATOR))
+        ]
         self._acting = asyncio.Lock()
-        self._unmended = asyncio.Event()
         self.started = asyncio.Event()
 
     async def run(self) -> None:
         """Work for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_secret())
-            group.create_task(self._follow_configuration())
-            group.create_task(self._mend_again())
+            for trust in self._trusts:
+                group.create_task(trust.run())
             group.create_task(self._renew())
 
     async def _follow_secret(self) -> None:
@@ -105,53 +107,11 @@ class Keeper:
     async def _adopt(self, wanted: Certs) -> None:
         self._certs = wanted
         # Trust first: the API server must know the CA before it meets its leaf.
-        await self._mend()
+        for trust in self._trusts:
+            await trust.mend()
         self._use(wanted)
         _log.info("serving certificate in use; next change due %s", certs.due_at(wanted).isoformat())
         self.started.set()
-
-    async def _follow_configuration(self) -> None:
-        async for event in self._cluster.follow(_WEBHOOKS, f"metadata.name={WEBHOOK}"):
-            if isinstance(event, Listed):
-                self._configuration = event.items[0] if event.items else None
-            else:
-                self._configuration = None if event.gone else event.item
-            await self._mend()
-
-    async def _mend(self) -> None:
-        """Put our CAs into every webhook of the configuration that has something else."""
-        if self._certs is None or self._configuration is None:
-            return
-        bundle = base64.b64encode(self._certs.bundle.encode()).decode()
-        operations = []
-        for index, webhook in enumerate(self._configuration.get("webhooks") or []):
-            if (webhook.get("clientConfig") or {}).get("caBundle") != bundle:
-                # The test guards against a list that was reordered since we saw it.
-                operations.append({"op": "test", "path": f"/webhooks/{index}/name", "value": webhook["name"]})
-                operations.append({"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle})
-        if not operations:
-            return
-        try:
-            patched = await self._cluster.request("PATCH", f"{_WEBHOOKS}/{WEBHOOK}", operations, "application/json-patch+json")
-        except ApiFailed as exc:
-            _log.warning("caBundle of %s not patched: %s; next try in %.0f s", WEBHOOK, exc, _PAUSE)
-            self._unmended.set()
-            return
-        self._configuration = patched
-        _log.info("caBundle of %d webhooks of %s patched", len(operations) // 2, WEBHOOK)
-
-    async def _mend_again(self) -> None:
-        """Repeat what failed, with the object as it is by then: the watch may have no reason to tell it again."""
-        while True:
-            await self._unmended.wait()
-            await asyncio.sleep(_PAUSE)
-            try:
-                self._configuration = await self._cluster.find(f"{_WEBHOOKS}/{WEBHOOK}")
-            except ApiFailed as exc:
-                _log.warning("%s not read: %s; next try in %.0f s", WEBHOOK, exc, _PAUSE)
-                continue
-            self._unmended.clear()
-            await self._mend()
 
     async def _renew(self) -> None:
         """Look at the Secret whenever a step is due; at least every hour, should the clock have been set."""

@@ -43,8 +43,8 @@ class Answer:
     message: str = ""
 
 
-def parse(body: bytes) -> Question:
-    """The question in a request body. Raises: BadReview."""
+def asked(body: bytes) -> Json:
+    """The `request` of an AdmissionReview, whatever its object is. Raises: BadReview."""
     try:
         review = json.loads(body)
     except (ValueError, RecursionError) as exc:
@@ -53,19 +53,26 @@ def parse(body: bytes) -> Question:
         raise BadReview("kind: must be AdmissionReview")
     if review.get("apiVersion") != _API:
         raise BadReview(f"apiVersion: must be {_API}, not {review.get('apiVersion')!r}")
-    asked = review.get("request")
-    if not isinstance(asked, dict):
+    request = review.get("request")
+    if not isinstance(request, dict):
         raise BadReview("request: is missing")
-    uid, obj = asked.get("uid"), asked.get("object")
-    if not isinstance(uid, str) or not uid:
+    if not isinstance(request.get("uid"), str) or not request["uid"]:
         raise BadReview("request.uid: is missing")
-    if not isinstance(obj, dict):
+    if not isinstance(request.get("object"), dict):
         raise BadReview("request.object: is missing")
-    kind = asked.get("kind")
-    if not isinstance(kind, dict) or (kind.get("group") or "", kind.get("kind")) != ("", "Pod"):
+    if not isinstance(request.get("kind"), dict):
+        raise BadReview("request.kind: is missing")
+    return request
+
+
+def parse(body: bytes) -> Question:
+    """The question in a request body. Raises: BadReview."""
+    request = asked(body)
+    kind, obj = request["kind"], request["object"]
+    if (kind.get("group") or "", kind.get("kind")) != ("", "Pod"):
         raise BadReview(f"request.kind: only Pods are injected, not {kind!r}")
-    namespace = asked.get("namespace") or (obj.get("metadata") or {}).get("namespace") or "default"
-    return Question(uid, str(namespace), bool(asked.get("dryRun")), obj)
+    namespace = request.get("namespace") or (obj.get("metadata") or {}).get("namespace") or "default"
+    return Question(request["uid"], str(namespace), bool(request.get("dryRun")), obj)
 
 
 def answer(question: Question, labels_of: Callable[[str], Mapping[str, str]], settings: Settings) -> Answer:
@@ -77,12 +84,12 @@ def answer(question: Question, labels_of: Callable[[str], Mapping[str, str]], se
     try:
         decision = decide.decide(question.pod, question.namespace, labels_of(question.namespace), settings)
         if not decision.inject:
-            return Answer(_response(question.uid, warnings=decision.warnings), "skipped", decision, decision.sentence)
+            return Answer(response(question.uid, warnings=decision.warnings), "skipped", decision, decision.sentence)
         operations, warnings = patch(question.pod, question.namespace, settings)
     except BadPod as exc:
         message = f"triomesh cannot inject pod {name_of(question)}: {exc}"
-        return Answer(_response(question.uid, denied=message), "denied", decision, message)
-    body = _response(question.uid, operations, warnings=decision.warnings + warnings)
+        return Answer(response(question.uid, denied=message), "denied", decision, message)
+    body = response(question.uid, operations, warnings=decision.warnings + warnings)
     return Answer(body, "injected", decision, decision.sentence)
 
 
@@ -93,15 +100,16 @@ def name_of(question: Question) -> str:
     return f"{question.namespace}/{name}"
 
 
-def _response(
+def response(
     uid: str, operations: list[Json] | None = None, *, denied: str = "", warnings: tuple[str, ...] = ()
 ) -> Json:
-    response: Json = {"uid": uid, "allowed": not denied}
+    """An AdmissionReview that answers: denied with that message, or allowed, perhaps patched."""
+    body: Json = {"uid": uid, "allowed": not denied}
     if denied:
         # 422 as for an object that fails validation: kubectl prints the message after "admission webhook … denied".
-        response["status"] = {"code": 422, "reason": "Invalid", "message": denied}
+        body["status"] = {"code": 422, "reason": "Invalid", "message": denied}
     if operations:
-        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(operations).encode()).decode()}
+        body |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(operations).encode()).decode()}
     if warnings:
-        response["warnings"] = [text[:_MAX_WARNING] for text in warnings]
-    return {"apiVersion": _API, "kind": "AdmissionReview", "response": response}
+        body["warnings"] = [text[:_MAX_WARNING] for text in warnings]
+    return {"apiVersion": _API, "kind": "AdmissionReview", "response": body}

@@ -1,4 +1,4 @@
-"""Web: the webhook's HTTP face as a Starlette application: /inject, /healthz, /ready, /metrics."""
+"""Web: the webhook's HTTP face as a Starlette application: /inject, /validate, /healthz, /ready, /metrics."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from injector import review
+from injector import advice, review
 from injector.kube import ApiFailed
 from injector.review import Answer, BadReview, Question
 from injector.settings import Settings
@@ -43,6 +43,7 @@ class Web:
         self._counts = dict.fromkeys(_COUNTERS, 0)
         routes = [
             Route("/inject", self._inject, methods=["POST"]),
+            Route("/validate", self._validate, methods=["POST"]),
             Route("/healthz", self._healthz),
             Route("/ready", self._ready),
             Route("/metrics", self._metrics),
@@ -67,6 +68,16 @@ class Web:
         _log.info("%s %s: %s", answer.outcome, review.name_of(question), answer.message)
         self._answered(question, answer)
         return JSONResponse(answer.body)
+
+    async def _validate(self, request: Request) -> Response:
+        try:
+            done = advice.answer(await _body(request))
+        except BadReview as exc:
+            _log.warning("review of a mesh object answered 400: %s", exc)
+            return PlainTextResponse(f"{exc}\n", 400)
+        for warning in done["response"].get("warnings", ()):
+            _log.info("warned: %s", warning)
+        return JSONResponse(done)
 
     def _failed(self, code: int, message: str) -> Response:
         self._counts["failure"] += 1

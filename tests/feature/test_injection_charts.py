@@ -177,6 +177,14 @@ def test_the_control_plane_may_do_what_it_does_with_each_kind() -> None:
     assert {key: verbs for key, verbs in allowed.items() if key != lease} == wanted
 
 
+def test_the_validator_is_asked_about_exactly_what_has_no_effect_and_can_refuse_nothing() -> None:
+    (configuration,) = documents(ROOT / "charts/triomesh/manifests/36-validator.yaml")
+    (webhook,) = configuration["webhooks"]
+    asked = {(group, plural) for rule in webhook["rules"] for group in rule["apiGroups"] for plural in rule["resources"]}
+    assert asked == {(kind.group, kind.plural) for kind in kinds.UNENFORCED}
+    assert (webhook["failurePolicy"], webhook["sideEffects"]) == ("Ignore", "None")
+
+
 def test_no_role_may_do_everything() -> None:
     for item in documents(*sorted((ROOT / "charts/triomesh/manifests").glob("*.yaml"))):
         for rule in item.get("rules") or []:

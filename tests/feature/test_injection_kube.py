@@ -119,6 +119,16 @@ def test_dry_run_is_answered_without_an_event(cluster: Cluster) -> None:
     assert [c["name"] for c in json.loads(done.stdout)["spec"]["containers"]] == ["dry", "triomesh-proxy"]
 
 
+def test_object_without_effect_is_stored_with_a_warning(cluster: Cluster) -> None:
+    until(lambda: cluster.kubectl.get("validatingwebhookconfiguration", "triomesh-validator")["webhooks"][0]["clientConfig"].get("caBundle"))
+    policy = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "deny-all"}, "spec": {}}
+    done = cluster.kubectl.run("apply", "-f", "-", stdin=json.dumps(policy))
+    assert "Warning: Triomesh: AuthorizationPolicy deny-all: has no effect" in done.stderr
+    assert cluster.kubectl.get("authorizationpolicy", "deny-all")["spec"] == {}
+    peers = {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "open"}, "spec": {"mtls": {"mode": "PERMISSIVE"}}}
+    assert "Warning" not in cluster.kubectl.run("apply", "-f", "-", stdin=json.dumps(peers)).stderr
+
+
 def test_ca_bundle_that_somebody_resets_is_mended(cluster: Cluster) -> None:
     patch = '[{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]'
     cluster.kubectl.run("patch", "mutatingwebhookconfiguration", "triomesh-sidecar-injector", "--type=json", "-p", patch)

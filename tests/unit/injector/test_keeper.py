@@ -9,12 +9,13 @@ import pytest
 
 from injector import certs, keeper
 from injector.certs import Certs
-from injector.keeper import SECRET, WEBHOOK, Keeper
+from injector.keeper import SECRET, VALIDATOR, WEBHOOK, Keeper
 from injector.kube import Cluster
+from injector.trust import MUTATING, VALIDATING
 from tests.support.injector_api import FakeApi
 
 SECRETS = "/api/v1/namespaces/triomesh-system/secrets"
-HOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+HOOKS = MUTATING
 
 
 def hook(*bundles: str) -> dict[str, Any]:
@@ -26,8 +27,9 @@ class Story:
     def __init__(self, api: FakeApi, kept: Keeper, used: list[Certs]) -> None:
         self.api, self.keeper, self.used = api, kept, used
 
-    def bundles(self) -> list[str]:
-        return [base64.b64decode(item["clientConfig"].get("caBundle", "")).decode() for item in self.api.objects[HOOKS][WEBHOOK]["webhooks"]]
+    def bundles(self, collection: str = HOOKS, name: str = WEBHOOK) -> list[str]:
+        webhooks = self.api.objects[collection][name]["webhooks"]
+        return [base64.b64decode(item["clientConfig"].get("caBundle", "")).decode() for item in webhooks]
 
     def secret(self) -> Certs:
         return certs.from_secret_data(self.api.objects[SECRETS][SECRET]["data"])
@@ -36,7 +38,7 @@ class Story:
 def with_keeper(directory: Path, tell: Callable[[Story], Awaitable[None]], *, before: dict[str, Any] | None = None) -> None:
     async def run() -> None:
         api, used = FakeApi(), list[Certs]()
-        api.objects |= {SECRETS: {}, HOOKS: {}}
+        api.objects |= {SECRETS: {}, HOOKS: {}, VALIDATING: {}}
         if before is not None:
             await api.put(SECRETS, before)
         async with api.running(directory) as kubeconfig:
@@ -62,14 +64,13 @@ def test_first_start_makes_the_secret_and_serves_it(tmp_path: Path) -> None:
     with_keeper(tmp_path, tell)
 
 
-def test_webhook_configuration_is_patched_whenever_it_comes_or_is_reset(tmp_path: Path) -> None:
+def test_both_webhook_configurations_are_made_to_trust_us(tmp_path: Path) -> None:
     async def tell(story: Story) -> None:
         await story.keeper.started.wait()
         wanted = story.used[0].bundle
-        await story.api.put(HOOKS, hook("", "b3RoZXI="))
-        await story.api.until(lambda _: story.bundles() == [wanted, wanted])
-        await story.api.put(HOOKS, hook("", base64.b64encode(wanted.encode()).decode()))
-        await story.api.until(lambda _: story.bundles() == [wanted, wanted])
+        await story.api.put(HOOKS, hook(""))
+        await story.api.put(VALIDATING, {**hook(""), "metadata": {"name": VALIDATOR}})
+        await story.api.until(lambda _: story.bundles() == story.bundles(VALIDATING, VALIDATOR) == [wanted])
 
     with_keeper(tmp_path, tell)
 
@@ -128,19 +129,5 @@ def test_secret_that_cannot_be_stored_is_tried_again(tmp_path: Path, monkeypatch
         story.api.fail[("POST", SECRETS)] = 500
         await story.keeper.started.wait()
         assert story.api.calls.count(("POST", SECRETS)) == 2
-
-    with_keeper(tmp_path, tell)
-
-
-def test_patch_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_PAUSE", 0.01)
-
-    async def tell(story: Story) -> None:
-        await story.keeper.started.wait()
-        path = f"{HOOKS}/{WEBHOOK}"
-        story.api.fail |= {("PATCH", path): 500, ("GET", path): 503}
-        await story.api.put(HOOKS, hook(""))
-        await story.api.until(lambda _: story.bundles() == [story.used[0].bundle])
-        assert (story.api.calls.count(("PATCH", path)), story.api.calls.count(("GET", path))) == (2, 2)
 
     with_keeper(tmp_path, tell)

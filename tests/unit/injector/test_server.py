@@ -13,6 +13,7 @@ import httpx
 from injector import certs
 from injector.keeper import SECRET
 from injector.server import Injector
+from injector.trust import MUTATING, VALIDATING
 from tests.support.injector_api import FakeApi
 from tests.support.injector_pods import pod
 
@@ -69,7 +70,7 @@ def with_injector(directory: Path, tell: Callable[[Story], Awaitable[None]], set
     async def run() -> None:
         api = FakeApi()
         api.objects |= {"/api/v1/namespaces": {}, CONFIGS: {}, SECRETS: {}, EVENTS: {}}
-        api.objects["/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"] = {}
+        api.objects |= {MUTATING: {}, VALIDATING: {}}
         await api.put("/api/v1/namespaces", {"metadata": {"name": "default", "labels": {"triomesh-injection": "enabled"}}})
         await api.put(CONFIGS, config(settings))
         listener = socket.create_server(("127.0.0.1", 0))

@@ -55,6 +55,16 @@ def test_reviews_are_answered_and_counted() -> None:
         assert f"sidecar_injection_{line}" in lines
 
 
+def test_mesh_objects_are_admitted_with_advice_and_not_counted_as_pods() -> None:
+    client = Client()
+    asked = {"uid": "u", "kind": {"group": "security.istio.io", "kind": "AuthorizationPolicy"}, "object": {"metadata": {"name": "deny-all"}, "spec": {}}}
+    review = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}).encode()
+    response = client.send("POST", "/validate", review).json()["response"]
+    assert response["allowed"] is True and len(response["warnings"]) == 1
+    assert client.send("POST", "/validate", b"{").status_code == 400
+    assert "sidecar_injection_requests_total 0" in client.send("GET", "/metrics").text.splitlines()
+
+
 def test_malformed_body_is_400_with_the_reason() -> None:
     answer = Client().send("POST", "/inject", b'{"kind": "Pod"}')
     assert (answer.status_code, answer.text) == (400, "kind: must be AdmissionReview\n")
