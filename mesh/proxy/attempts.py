@@ -89,7 +89,7 @@ class Attempts:
                 pause = step.pause_after(response)
                 if pause is None or not step.may_retry():
                     return await self._respond(connection, response)
-                cluster.on_response(host, response.status, step.now)
+                cluster.on_response(host, step.status_of(response), step.now)
                 step.give_up_connection()
             step.next_attempt(host)
             await trio.sleep(pause)

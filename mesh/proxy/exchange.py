@@ -87,6 +87,12 @@ def decide(down: Seat, head: RequestHead) -> Forwarding | LocalReply | Delayed:
         return _NO_CONNECT
     if head.upgrade and head.upgrade != b"h2c" and head.upgrade.decode("latin-1") not in manager.upgrades:
         return _NO_UPGRADE
+    # Chosen before the filters have their say: an aborted or delayed request counts for whom it was meant for, too.
+    share = route.pick(_random)
+    record.share = share
+    cluster: ClusterRuntime | None = snapshot.clusters.get(share.cluster)
+    if cluster is not None:
+        record.cluster = cluster.model
     draw: Draw | None = None
     if route.has_filters:
         stop = before_forward(route, head, _random)
@@ -97,13 +103,9 @@ def decide(down: Seat, head: RequestHead) -> Forwarding | LocalReply | Delayed:
             record.flag(Flag.DELAY_INJECTED)
         if draw is not None and draw.abort is not None and not draw.delay_seconds:
             return draw.abort
-    share = route.pick(_random)
-    cluster: ClusterRuntime | None = snapshot.clusters.get(share.cluster)
     if cluster is None:
         forwarding: Forwarding | LocalReply = no_cluster(route.missing_cluster_status)
     else:
-        record.share = share
-        record.cluster = cluster.model
         forwarding = Forwarding(down, record, head, route, share, cluster, now)
     return forwarding if draw is None else Delayed(draw, forwarding)
 
@@ -158,6 +160,8 @@ async def exchange(down: Downstream, decision: Decision) -> bool:
     if isinstance(decision, Delayed):
         await trio.sleep(decision.draw.delay_seconds)
         decision = decision.draw.abort or decision.then
+        if isinstance(decision, Forwarding):
+            decision.now = down.deadlines.now()  # Envoy: the route's timeout begins after the fault's delay
     if isinstance(decision, Forwarding):
         return await Attempts(down, decision).run()
     assert down.record is not None

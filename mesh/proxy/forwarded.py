@@ -17,6 +17,7 @@ if not cython.compiled:  # when compiled, forwarded.pxd cimports these names
 _FORWARDED_FOR = b"x-forwarded-for"
 _FORWARDED_PROTO = b"x-forwarded-proto"
 _CLIENT_CERTIFICATE = b"x-forwarded-client-cert"
+_FORCE_TRACE = b"x-envoy-force-trace"
 _PROTO_LINES = {scheme: b"x-forwarded-proto: %b\r\n" % scheme for scheme in (b"http", b"https")}
 INTERNAL = (
     b"x-envoy-attempt-count",
@@ -30,8 +31,8 @@ INTERNAL = (
     b"x-envoy-original-host",
 )
 """Envoy's headers about and between its own kind (peer metadata is the observer's business)."""
-_EDGE = (*INTERNAL, _FORWARDED_FOR, _FORWARDED_PROTO, _CLIENT_CERTIFICATE)
-_EDGE_WITH_PROTO = (*INTERNAL, _FORWARDED_FOR, _CLIENT_CERTIFICATE)
+_EDGE = (*INTERNAL, _FORWARDED_FOR, _FORWARDED_PROTO, _CLIENT_CERTIFICATE, _FORCE_TRACE)
+_EDGE_WITH_PROTO = (*INTERNAL, _FORWARDED_FOR, _CLIENT_CERTIFICATE, _FORCE_TRACE)
 
 
 def forwarded_lines(record: Record, manager: HttpManager) -> tuple[tuple[bytes, ...], bytes]:

@@ -43,6 +43,7 @@ cdef class Forwarding:
     cpdef object mirror(self, bytes body)
     cpdef object pause_after(self, ResponseHead response)
     cpdef object start_response(self, UpstreamConnection connection, ResponseHead response)
+    cpdef long status_of(self, ResponseHead response) except -1
     cpdef tuple response_lines(self)
     cpdef bint flush(self, UpstreamConnection connection) except -1
     cpdef bint finish(self, UpstreamConnection connection, ResponseHead response) except -1

@@ -23,6 +23,7 @@ from mesh.proxy.balance.hash_key import HashKey
 from mesh.proxy.cors import RESPONSE_NAMES as CORS_NAMES
 from mesh.proxy.edits import NO_EDITS
 from mesh.proxy.failures import DownstreamGone
+from mesh.proxy.outlier import judged_status
 from mesh.proxy.poller import SMALL_READ
 from mesh.proxy.retry import is_idempotent
 from mesh.proxy.route import CompiledRoute, Share
@@ -38,6 +39,8 @@ if not cython.compiled:  # when compiled, forwarding.pxd cimports these names
     from mesh.proxy.upstream_h1 import UpstreamConnection
 
 _random = random.random
+# Of the proxy before us: every hop says how long its own upstream took.
+_SERVICE_TIME = (b"x-envoy-upstream-service-time",)
 _RAW = Framing.RAW
 _KEEP_FRAMING, _NO_FRAMING, _CHUNKED = int(HeadFraming.KEEP), int(HeadFraming.NONE), int(HeadFraming.CHUNKED)
 
@@ -334,8 +337,9 @@ class Forwarding:
         record.status = response.status
         record.details = "via_upstream"
         assert self.host is not None
-        self.cluster.on_response(self.host, response.status, now)
+        self.cluster.on_response(self.host, self.status_of(response), now)
         upload = self.upload
+        record.request_done_at = upload.done_at
         keep: cython.bint = (
             head.keep_alive and not down.must_close and (upload.is_done or upload.is_read) and not down.is_draining()
         )
@@ -353,14 +357,21 @@ class Forwarding:
         self.out = encode_response(response, remove, lines, False, option, head_framing)
         down.has_started = True
 
+    def status_of(self, response: ResponseHead) -> int:
+        """The status that says how the upstream did: gRPC's own, where the head has it (Envoy judges hosts so)."""
+        return judged_status(response.status, response) if self.record.is_grpc else response.status
+
     def response_lines(self) -> tuple[tuple[bytes, ...], bytes]:
         """Names to leave out of the response's head, and lines to append."""
         record: Record = self.record
         lines: bytes = self._hash_key.set_cookie if self._hash_key is not None else b""
-        remove: tuple[bytes, ...] = ()
+        remove: tuple[bytes, ...] = _SERVICE_TIME
+        if self.upload.is_done:
+            milliseconds: cython.int = record.service_milliseconds()
+            lines += b"x-envoy-upstream-service-time: %d\r\n" % milliseconds
         edits = self.share.response_edits
         if edits is not NO_EDITS:
-            remove = edits.remove
+            remove += edits.remove
             lines += edits.lines(record)
         cors = self.route.cors
         if cors is not None and (allowed := cors.response_lines(self.head)):

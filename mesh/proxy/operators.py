@@ -203,9 +203,8 @@ def _text_of_header(head: Answer | None, key: bytes) -> str | None:
 
 
 def _upstream_service_time(record: Record) -> Value:
-    if not record.response_started_at or not record.upstream_started_at:
-        return None
-    return str(int((record.response_started_at - record.upstream_started_at) * 1000.0))
+    milliseconds = record.service_milliseconds()
+    return None if milliseconds < 0 else str(milliseconds)
 
 
 def _without_port(address: str) -> str | None:

@@ -12,8 +12,23 @@ from collections.abc import Collection
 
 from mesh.model.cluster import OutlierDetection
 from mesh.proxy.balance.host import Host
+from mesh.proxy.head import Answer
 
 _GATEWAY = frozenset((502, 503, 504))
+# google.rpc.Code's HTTP mapping, by number; Envoy's Grpc::Utility has the same.
+_HTTP_OF_GRPC = (200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401)
+
+
+def judged_status(status: int, head: Answer) -> int:
+    """The HTTP status that a gRPC response's head stands for: a failing server says 200 and `grpc-status: 14`.
+
+    Only a trailers-only response says so in its head; a status in later trailers ends a stream that did begin.
+    """
+    value = head.get(b"grpc-status")
+    if value is None:
+        return status
+    code = int(value) if value.isdigit() and len(value) <= 2 else 2
+    return _HTTP_OF_GRPC[code] if code < len(_HTTP_OF_GRPC) else 500
 
 
 class OutlierDetector:

@@ -56,7 +56,7 @@ class Upload:
     """A request's body, from the downstream parser to whichever upstream the current attempt has.
 
     replay: what was sent so far, to begin again with; None once it is more than MAX_REPLAY bytes.
-    is_broken: the upstream takes no more (its answer may still be readable).
+    done_at: when the last of it was sent, as far as a response waited for it. is_broken: the upstream takes no more (its answer may still be readable).
     """
 
     __slots__ = (
@@ -67,6 +67,7 @@ class Upload:
         "_replay",
         "_replay_bytes",
         "_was_read",
+        "done_at",
         "is_broken",
         "is_done",
         "received",
@@ -81,6 +82,7 @@ class Upload:
         self._replay_bytes = 0
         self.received = 0
         self._was_read = False
+        self.done_at = 0.0
         self.is_done = False
         self.is_broken = False
 
@@ -164,6 +166,7 @@ class _NoUpload(Upload):
 
     def __init__(self) -> None:
         self.received = 0
+        self.done_at = 0.0
         self.is_done = True
         self.is_broken = False
 
@@ -278,7 +281,11 @@ async def receive_head(
             raise UpstreamFailed(PROTOCOL_ERROR, exc.message) from exc
         except OSError as exc:
             raise UpstreamFailed(TERMINATED, exc.strerror or "") from exc
-        wants = Wants.DONE if upload.is_done else upload.step(channel)
+        wants = Wants.DONE
+        if not upload.is_done:
+            wants = upload.step(channel)
+            if upload.is_done:
+                upload.done_at = trio.current_time()
         if wants is Wants.MORE:
             await trio.lowlevel.checkpoint()
             continue

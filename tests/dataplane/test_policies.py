@@ -342,3 +342,41 @@ async def test_a_client_that_leaves_while_the_callbacks_have_its_request() -> No
                 await gone.wait()
                 await proxy.drain.wait_idle()
             assert proxy.current.clusters["a"].breaker.requests == 0
+
+
+async def test_every_answer_says_how_long_its_upstream_took_and_the_log_says_the_same() -> None:
+    async def slow(stream: trio.SocketStream, upstream: Upstream) -> None:
+        while (await read_head(stream))[0]:
+            await trio.sleep(0.05)
+            await stream.send_all(OK.replace(b"\r\n", b"\r\nX-Envoy-Upstream-Service-Time: 99999\r\n", 1))
+
+    async with serving(slow) as upstream:
+        async with running(only(forward("a"), port=upstream.port)) as proxy:
+            seen: list[Record] = []
+
+            class Logger:
+                log = seen.append
+
+            runtime = proxy.current.listeners["test"]
+            runtime.terminal(runtime.model.chains[0]).observer.loggers = (Logger,)  # type: ignore[assignment]
+            async with client(proxy) as stream:
+                for _ in range(2):  # the second one by callbacks
+                    await stream.send_all(GET)
+                    head = (await read_response(stream))[1].lower()
+                    (line,) = [each for each in head.split(b"\r\n") if each.startswith(b"x-envoy-upstream-service-time:")]
+                    assert 50 <= int(line.partition(b":")[2]) < 5000
+                    assert seen.pop().service_milliseconds() == int(line.partition(b":")[2])
+
+
+async def test_a_host_that_fails_in_grpc_is_ejected() -> None:
+    unavailable = b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n"
+    call = b"POST /s/m HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n"
+    async with serving(replying(unavailable)) as upstream:
+        outlier = OutlierDetection(consecutive_5xx=2, max_ejection_percent=100)
+        config = snapshot(listener(manager(routes(forward("a")))), cluster("a", upstream.port, outlier=outlier))
+        async with running(config) as proxy, client(proxy) as stream:
+            host = proxy.current.clusters["a"].balancer.hosts[0]
+            for is_ejected in (False, True):
+                await stream.send_all(call)
+                assert (await read_response(stream))[0] == 200
+                assert host.ejected is is_ejected

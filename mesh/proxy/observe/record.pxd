@@ -35,4 +35,5 @@ cdef class Record:
     cdef public double response_started_at
     cdef public double finished_at
 
+    cpdef long service_milliseconds(self) except? -2
     cpdef object flag(self, object flag)

@@ -116,6 +116,12 @@ class Record:
         self.grpc_status = -1
         self.request_done_at = self.upstream_started_at = self.response_started_at = self.finished_at = 0.0
 
+    def service_milliseconds(self) -> int:
+        """How long the upstream took from the whole request to its response's head; -1 when there was no response."""
+        if not self.response_started_at or not self.upstream_started_at:
+            return -1
+        return int((self.response_started_at - max(self.upstream_started_at, self.request_done_at)) * 1000.0)
+
     def fail(self, failure: Failure) -> None:
         """Note why there is no upstream answer: its flag, its details and the status the client gets."""
         self.flags = (*self.flags, failure.flag)

@@ -87,6 +87,7 @@ class Telemetry:
                 self._digits,
                 tracing.client_sampling_percent / 100.0,
                 tracing.overall_sampling_percent / 100.0,
+                manager.use_remote_address,
             )
             spans = SpanFactory(tracing, direction, self._node_id, self.local, self._metadata)
         return HttpObserver(

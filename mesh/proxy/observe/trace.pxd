@@ -6,6 +6,7 @@ cdef class TraceContext:
 
 cdef class Sampler:
     cdef double _client_share, _overall_share, _share
+    cdef bint _is_edge
     cdef object _rng
     cdef Digits _digits
 
@@ -13,5 +14,5 @@ cdef class Sampler:
     cpdef TraceContext begin(self, head)
 
 cpdef extract(head)
-cpdef wish(head)
+cpdef wish(head, bint is_edge=*)
 cpdef bytes trace_lines(bytes trace_id, bytes span_id, bytes parent_id, bint is_sampled, bint is_debug=*)

@@ -133,12 +133,15 @@ def _b3(trace_id: bytes, span_id: bytes, state: bytes, is_debug: bool) -> Incomi
     return Incoming(trace_id, span_id, sampled, is_debug)
 
 
-def wish(head: Head) -> bool | None:
-    """A decision that came without ids: B3's `b3: 0|1|d` and lone x-b3-sampled or x-b3-flags, `x-envoy-force-trace`."""
+def wish(head: Head, is_edge: bool = False) -> bool | None:
+    """A decision that came without ids: B3's `b3: 0|1|d` and lone x-b3-sampled or x-b3-flags, `x-envoy-force-trace`.
+
+    is_edge: the client is outside: it cannot force us to trace (Envoy drops the header there).
+    """
     single, flags, sampled = head.get(b"b3"), head.get(b"x-b3-flags"), head.get(b"x-b3-sampled")
     if flags == b"1" or single in (b"1", b"d") or sampled in (b"1", b"true"):
         return True
-    if head.get(b"x-envoy-force-trace") is not None:
+    if not is_edge and head.get(b"x-envoy-force-trace") is not None:
         return True
     return False if single == b"0" or sampled in (b"0", b"false") else None
 
@@ -148,12 +151,13 @@ class Sampler:
 
     Args: share, client_share, overall_share: 0..1; of all requests, of those with `x-client-trace-id`, and of what these
         and `wish` chose (Envoy `random_sampling`, `client_sampling`, `overall_sampling`).
-        rng: uniform in [0, 1).
+        rng: uniform in [0, 1). is_edge: clients are outside the mesh.
     """
 
     _client_share: float
     _overall_share: float
     _share: float
+    _is_edge: bool
     _rng: Callable[[], float]
     _digits: Digits
 
@@ -164,15 +168,17 @@ class Sampler:
         digits: Digits,
         client_share: float = 1.0,
         overall_share: float = 1.0,
+        is_edge: bool = False,
     ) -> None:
         self._share = share
         self._client_share = client_share
         self._overall_share = overall_share
+        self._is_edge = is_edge
         self._rng = rng
         self._digits = digits
 
     def _draw(self, head: Head) -> bool:
-        wanted = wish(head)
+        wanted = wish(head, self._is_edge)
         if wanted is None:
             is_clients = head.get(b"x-client-trace-id") is not None and self._rng() < self._client_share
             wanted = is_clients or self._rng() < self._share

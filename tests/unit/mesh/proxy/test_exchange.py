@@ -81,6 +81,14 @@ async def test_websockets_and_offers_of_h2c_go_on(upgrade: bytes) -> None:
     assert isinstance((await decided(request, forward("a")))[0], Forwarding)
 
 
+async def test_an_abort_is_counted_for_whom_the_request_was_meant_for() -> None:
+    decision, down = await decided(GET, Route(RouteMatch(), TO_A, fault=Fault(abort=FaultAbort(http_status=500))))
+    assert isinstance(decision, LocalReply) and decision.status == 500
+    record = down.record
+    assert record is not None and record.cluster is not None and record.share is not None
+    assert (record.cluster.name, record.share.cluster) == ("a", "a")
+
+
 async def test_a_delay_comes_before_what_follows_it() -> None:
     decision, down = await decided(
         GET, Route(RouteMatch(), TO_A, fault=Fault(FaultDelay(7.0), FaultAbort(http_status=500)))

@@ -27,7 +27,7 @@ def test_inside_the_mesh_only_a_missing_scheme_is_added() -> None:
 def test_the_edge_appends_the_client_and_overrides_the_scheme() -> None:
     remove, lines = lines_of(b"x-forwarded-for: 1.1.1.1\r\nx-forwarded-proto: https\r\n", use_remote_address=True)
     assert lines == b"x-forwarded-for: 1.1.1.1,fd00::1\r\nx-forwarded-proto: http\r\n"
-    assert {b"x-forwarded-for", b"x-forwarded-proto"} <= set(remove)
+    assert {b"x-forwarded-for", b"x-forwarded-proto", b"x-envoy-force-trace"} <= set(remove)
 
 
 def test_an_edge_behind_a_trusted_proxy_keeps_its_scheme() -> None:

@@ -1,8 +1,10 @@
 import math
 
+import pytest
+
 from mesh.model.cluster import OutlierDetection
-from mesh.proxy.outlier import OutlierDetector
-from tests.support.observe import hosts
+from mesh.proxy.outlier import OutlierDetector, judged_status
+from tests.support.observe import Answer, hosts
 
 THREE = OutlierDetection(consecutive_5xx=3, max_ejection_percent=100)
 
@@ -12,6 +14,24 @@ def test_a_run_of_failures_ejects() -> None:
     detector = OutlierDetector(THREE, found)
     assert [detector.on_response(found[0], 500, 1.0) for _ in range(3)] == [False, False, True]
     assert (found[0].ejected, found[0].is_healthy, detector.ejected_total) == (True, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "judged"),
+    [
+        (200, None, 200),
+        (503, None, 503),
+        (200, "0", 200),
+        (200, "14", 503),
+        (200, "13", 500),
+        (200, "5", 404),
+        (200, "16", 401),
+        (200, "17", 500),
+        (200, "abc", 500),
+    ],
+)
+def test_a_grpc_status_in_the_head_is_what_counts(status: int, sent: str | None, judged: int) -> None:
+    assert judged_status(status, Answer(**({} if sent is None else {"grpc_status": sent}))) == judged
 
 
 def test_a_success_ends_the_run() -> None:

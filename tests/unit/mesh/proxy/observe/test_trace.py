@@ -83,6 +83,11 @@ def test_a_wish_without_ids_is_honoured(headers: dict[str, str]) -> None:
     assert begin(0.0, 0.5, **headers).is_sampled
 
 
+def test_nobody_outside_can_force_a_trace() -> None:
+    edge = Sampler(0.0, lambda: 0.5, digits("1"), is_edge=True)
+    assert not decided(edge, x_envoy_force_trace="true") and decided(edge, b3="1")
+
+
 def test_a_root_is_drawn() -> None:
     assert [begin(0.01, point).is_sampled for point in (0.0099, 0.01)] == [True, False]
     assert not begin(0.0, 0.0).is_sampled
