@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 from mesh.model.match import StringMatch
 
+FILE_CERTIFICATE = "file-cert:"
+FILE_ROOTS = "file-root:"
+"""Names that begin so mean files where the proxy runs, not secrets by SDS: `file-cert:CHAIN~KEY`, `file-root:ROOTS`."""
+
 
 @dataclass(frozen=True, slots=True)
 class TlsCertificate:
@@ -34,7 +38,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """Envoy `UpstreamTlsContext`. Names point to secrets fetched by SDS ("" = none).
+    """Envoy `UpstreamTlsContext`. Names point to secrets fetched by SDS, or to files ("" = none).
 
     sni "" with auto_sni False sends none. system_roots: verify by the host's CA bundle. insecure: no verification.
     """

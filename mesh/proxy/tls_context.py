@@ -1,7 +1,7 @@
 """TLS contexts: settings and secrets made into what OpenSSL shakes hands with, and the check of who answered.
 
 A context is made anew when one of its secrets changes and serves the handshakes from then on; connections keep the
-one they began with. Secrets that make no context leave the last one that worked in force.
+one they began with. Secrets that make no context leave the last one that worked in force. Files are read again whenever the configuration changes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
 from mesh.model.match import StringKind, StringMatch
-from mesh.model.secret import DownstreamTls, Secret, TlsCertificate, UpstreamTls
+from mesh.model.secret import (
+    FILE_CERTIFICATE,
+    FILE_ROOTS,
+    DownstreamTls,
+    Secret,
+    TlsCertificate,
+    TrustBundle,
+    UpstreamTls,
+)
 from mesh.proxy.match import CompileError, string_test
 from mesh.proxy.tls import TlsChannel, TlsError, reason_of
 
@@ -26,6 +35,9 @@ PeerCertificate = Mapping[str, object]
 """As `ssl.SSLObject.getpeercert` returns it."""
 NameTest = Callable[[str, bytes], bool]
 """(kind of the alternative name as Python calls it, its value)."""
+
+
+_FILES = (FILE_CERTIFICATE, FILE_ROOTS)
 
 
 class SecretError(CompileError):
@@ -80,7 +92,9 @@ def compile_contexts(
             else:
                 contexts[settings] = _make(settings, sources)
         except CompileError as exc:
-            problems[exc.secret if isinstance(exc, SecretError) else resource] = str(exc)
+            # A file has no resource of its own that could be refused.
+            guilty = exc.secret if isinstance(exc, SecretError) else resource
+            problems[resource if guilty.startswith(_FILES) else guilty] = str(exc)
             if before is not None:
                 contexts[settings] = before
     return contexts
@@ -252,6 +266,14 @@ def _dns_names(secret: Secret) -> frozenset[str]:
 
 
 def _secret(name: str, secrets: Mapping[str, Secret]) -> Secret:
+    try:
+        if name.startswith(FILE_ROOTS):
+            return Secret(name, trust=TrustBundle(Path(name.removeprefix(FILE_ROOTS)).read_bytes()))
+        if name.startswith(FILE_CERTIFICATE):
+            chain, _, key = name.removeprefix(FILE_CERTIFICATE).partition("~")
+            return Secret(name, certificate=TlsCertificate(Path(chain).read_bytes(), Path(key).read_bytes()))
+    except OSError as exc:
+        raise SecretError(name, str(exc)) from exc
     found = secrets.get(name)
     if found is None:
         raise SecretError(name, "is not there")

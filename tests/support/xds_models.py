@@ -231,8 +231,8 @@ assignments = st.builds(LoadAssignment, names, tuples(localities()))
 def upstream_tls(draw: st.DrawFn, auto_sni: bool) -> UpstreamTls:
     way = draw(st.sampled_from(["secret", "system", "insecure"]))
     return UpstreamTls(
-        certificate_name=draw(st.just("") | names),
-        trust_name=draw(names) if way == "secret" else "",
+        certificate_name=draw(st.just("") | names | st.just("file-cert:/c.pem~/k.pem")),
+        trust_name=draw(names | st.just("file-root:/ca.pem")) if way == "secret" else "",
         sni=draw(st.just("") | words),
         auto_sni=auto_sni,
         alpn=draw(tuples(st.sampled_from(["h2", "http/1.1"]))),

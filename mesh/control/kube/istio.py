@@ -102,11 +102,16 @@ class TlsMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
+    """Files are those of the proxy that connects; "" = none (roots: the system's)."""
+
     mode: TlsMode
     sni: str = ""
     subject_alt_names: tuple[StringMatch, ...] = ()
     insecure: bool = False
     path: str = ""
+    roots_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,12 +232,24 @@ def _tls(item: Fields | None) -> istio.ClientTls | None:
         return None
     mode = item.one_of("mode", _TLS_MODES, istio.TlsMode.DISABLE)
     names = tuple(StringMatch(StringKind.EXACT, name) for name in item.texts("subjectAltNames"))
-    tls = istio.ClientTls(mode, item.text("sni"), names, item.boolean("insecureSkipVerify"), item.path)
-    if mode is istio.TlsMode.SIMPLE:
-        # caCertificates and credentialName would replace the host's roots: obeying half of it would be insecure.
-        for name in ("caCertificates", "credentialName"):
-            if item.text(name):
-                raise FieldError(item.at(name), "is not supported; the system's roots are used", "UnsupportedField")
-    item.ignore("clientCertificate", "privateKey", "caCertificates", "credentialName")
+    tls = istio.ClientTls(
+        mode,
+        item.text("sni"),
+        names,
+        item.boolean("insecureSkipVerify"),
+        item.path,
+        item.text("caCertificates"),
+        item.text("clientCertificate"),
+        item.text("privateKey"),
+    )
+    if item.text("credentialName") and mode in (istio.TlsMode.SIMPLE, istio.TlsMode.MUTUAL):
+        # It would replace roots and certificates: obeying half of it would be insecure.
+        raise FieldError(item.at("credentialName"), "is not supported; files in the proxy are", "UnsupportedField")
+    if mode is istio.TlsMode.MUTUAL and not (tls.certificate_file and tls.key_file):
+        missing = "privateKey" if tls.certificate_file else "clientCertificate"
+        raise FieldError(item.at(missing), "is required in mode MUTUAL", "Required")
+    if mode is istio.TlsMode.SIMPLE and (tls.certificate_file or tls.key_file):
+        raise FieldError(item.at("clientCertificate"), "needs mode MUTUAL", "Invalid")
+    item.ignore("credentialName")
     item.close()
     return tls

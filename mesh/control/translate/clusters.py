@@ -14,7 +14,7 @@ from mesh.control.translate.registry import MeshPort, MeshService, Reach, Regist
 from mesh.model.cluster import CircuitBreaker, Cluster, Discovery, LbPolicy, Protocol
 from mesh.model.endpoint import LoadAssignment
 from mesh.model.match import StringKind, StringMatch
-from mesh.model.secret import UpstreamTls
+from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, UpstreamTls
 
 PASSTHROUGH = "PassthroughCluster"
 BLACK_HOLE = "BlackHoleCluster"
@@ -156,7 +156,7 @@ def _with_tls(cluster: Cluster, service: MeshService, tls: istio.ClientTls | Non
     if tls is None or tls.mode in (istio.TlsMode.DISABLE, istio.TlsMode.ISTIO_MUTUAL):
         # ISTIO_MUTUAL stays in plaintext; `policies` has put that on the object as a warning.
         return cluster
-    if tls.mode in (istio.TlsMode.MUTUAL, istio.TlsMode.BROKEN):
+    if tls.mode is istio.TlsMode.BROKEN:
         # Refuse rather than leak: no endpoint.
         return replace(
             cluster, discovery=Discovery.STATIC, assignment=LoadAssignment(cluster.name), lb=LbPolicy.LEAST_REQUEST
@@ -165,12 +165,16 @@ def _with_tls(cluster: Cluster, service: MeshService, tls: istio.ClientTls | Non
     sni = tls.sni or ("" if service.host.startswith("*") else service.host)
     if not names and sni:
         names = (StringMatch(StringKind.EXACT, sni),)
+    certificate = f"{FILE_CERTIFICATE}{tls.certificate_file}~{tls.key_file}" if tls.certificate_file else ""
+    trust = f"{FILE_ROOTS}{tls.roots_file}" if tls.roots_file and not tls.insecure else ""
     upstream = UpstreamTls(
+        certificate_name=certificate if tls.mode is istio.TlsMode.MUTUAL else "",
+        trust_name=trust,
         sni=sni,
         auto_sni=not sni,
         alpn=("h2",) if cluster.protocol is Protocol.HTTP2 else ("http/1.1",),
         subject_alt_names=() if tls.insecure else names,
-        system_roots=not tls.insecure,
+        system_roots=not tls.insecure and not trust,
         insecure=tls.insecure,
     )
     return replace(cluster, tls=upstream)

@@ -122,8 +122,3 @@ def _tls_problems(rule: istio.DestinationRule) -> Iterable[Problem]:
         if tls is not None and tls.mode is istio.TlsMode.ISTIO_MUTUAL:
             message = "mutual TLS between sidecars is not supported yet: traffic goes in plaintext"
             yield Problem(rule.meta.ref, f"{tls.path}.mode", message, "MutualTlsNotSupported", Severity.WARNING)
-        elif tls is not None and tls.mode is istio.TlsMode.MUTUAL:
-            message = (
-                "client certificates are not supported yet: requests are refused (503) rather than sent in plaintext"
-            )
-            yield Problem(rule.meta.ref, f"{tls.path}.mode", message, "MutualTlsNotSupported")

@@ -10,13 +10,22 @@ import envoy.extensions.transport_sockets.tls.v3.secret_pb2 as secret_pb
 import envoy.extensions.transport_sockets.tls.v3.tls_pb2 as tls_pb
 
 from mesh.model.match import StringMatch
-from mesh.model.secret import DownstreamTls, Secret, TlsCertificate, TrustBundle, UpstreamTls
+from mesh.model.secret import (
+    FILE_CERTIFICATE,
+    FILE_ROOTS,
+    DownstreamTls,
+    Secret,
+    TlsCertificate,
+    TrustBundle,
+    UpstreamTls,
+)
 from mesh.xds.decode.common import STRING_FIELDS, Reader, read_ads_source, read_string_match, type_name
 from mesh.xds.wire import SYSTEM_ROOTS_FILE
 
 MESSAGE = secret_pb.Secret
 
 _COMMON_FIELDS = (
+    "tls_certificates",
     "tls_certificate_sds_secret_configs",
     "validation_context",
     "validation_context_sds_secret_config",
@@ -105,7 +114,7 @@ def read_downstream_socket(reader: Reader, field: str) -> DownstreamTls | None:
         raise common.error("combined_validation_context", "for a server, names belong into the secret itself")
     certificates = _certificate_names(common)
     if not certificates:
-        raise common.error("tls_certificate_sds_secret_configs", "a TLS server needs a certificate by SDS")
+        raise common.error("tls_certificate_sds_secret_configs", "a TLS server needs a certificate")
     return DownstreamTls(
         certificate_names=certificates,
         trust_name=trust_name,
@@ -122,12 +131,14 @@ def _trust(common: Reader) -> tuple[str, tuple[StringMatch, ...], bool]:
         return _sds_name(common.child(chosen, ("name", "sds_config"))), (), False
     if chosen == "validation_context":
         context = common.child(chosen, _TRUST_FIELDS, _TRUST_HARMLESS)
-        return "", _alt_names(context), _is_system(context)
+        is_system = _is_system(context)
+        file = "" if is_system else _file(context, "trusted_ca")
+        return f"{FILE_ROOTS}{file}" if file else "", _alt_names(context), is_system
     if chosen == "combined_validation_context":
         combined = common.child(chosen, ("default_validation_context", "validation_context_sds_secret_config"))
         defaults = combined.child("default_validation_context", _TRUST_FIELDS, _TRUST_HARMLESS)
         secret = combined.child("validation_context_sds_secret_config", ("name", "sds_config"))
-        if _is_system(defaults):
+        if _is_system(defaults) or _file(defaults, "trusted_ca"):
             raise defaults.error("trusted_ca", "two sources of trust")
         return _sds_name(secret), _alt_names(defaults), False
     return "", (), False
@@ -138,10 +149,17 @@ def _is_system(context: Reader) -> bool:
         return True
     if not context.has("trusted_ca"):
         return False
-    source = context.child("trusted_ca", ("filename", "inline_bytes", "inline_string"))
-    if source.message.filename != SYSTEM_ROOTS_FILE:
-        raise source.error("", f"only {SYSTEM_ROOTS_FILE} or a secret by SDS is supported")
-    return True
+    return _file(context, "trusted_ca") == SYSTEM_ROOTS_FILE
+
+
+def _file(context: Reader, field: str) -> str:
+    """A file where the proxy runs; "" = the field is not set."""
+    if not context.has(field):
+        return ""
+    source = context.child(field, ("filename", "inline_bytes", "inline_string"))
+    if not source.message.filename:
+        raise source.error("", "only a file or a secret by SDS is supported")
+    return str(source.message.filename)
 
 
 def _alt_names(context: Reader) -> tuple[StringMatch, ...]:
@@ -156,7 +174,13 @@ def _alt_names(context: Reader) -> tuple[StringMatch, ...]:
 
 def _certificate_names(common: Reader) -> tuple[str, ...]:
     configs = common.children("tls_certificate_sds_secret_configs", ("name", "sds_config"))
-    return tuple(_sds_name(config) for config in configs)
+    names = [_sds_name(config) for config in configs]
+    for certificate in common.children("tls_certificates", ("certificate_chain", "private_key")):
+        chain, key = _file(certificate, "certificate_chain"), _file(certificate, "private_key")
+        if not chain or not key:
+            raise certificate.error("", "needs a certificate_chain and a private_key")
+        names.append(f"{FILE_CERTIFICATE}{chain}~{key}")
+    return tuple(names)
 
 
 def _sds_name(config: Reader) -> str:

@@ -13,7 +13,7 @@ import envoy.extensions.transport_sockets.tls.v3.tls_pb2 as tls_pb
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from mesh.model.match import StringMatch
-from mesh.model.secret import DownstreamTls, Secret, UpstreamTls
+from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, DownstreamTls, Secret, UpstreamTls
 from mesh.xds.encode.common import Path, ads_source, pack, string_match
 from mesh.xds.wire import RAW_SOCKET, SYSTEM_ROOTS_FILE, TLS_SOCKET
 
@@ -47,7 +47,7 @@ def upstream_socket(tls: UpstreamTls | None, path: Path) -> Any:
         return base_pb.TransportSocket(name=RAW_SOCKET, typed_config=pack(raw_buffer_pb.RawBuffer()))
     common = tls_pb.CommonTlsContext(alpn_protocols=tls.alpn)
     if tls.certificate_name:
-        common.tls_certificate_sds_secret_configs.append(_sds(tls.certificate_name))
+        _certificate(common, tls.certificate_name, path)
     _validation(common, tls, path)
     context = tls_pb.UpstreamTlsContext(common_tls_context=common, sni=tls.sni)
     return base_pb.TransportSocket(name=TLS_SOCKET, typed_config=pack(context))
@@ -63,15 +63,30 @@ def downstream_socket(tls: DownstreamTls, path: Path) -> Any:
         raise path.error("min_version", f"{tls.min_version!r} is not one of {', '.join(_VERSIONS)}")
     common = tls_pb.CommonTlsContext(
         alpn_protocols=tls.alpn,
-        tls_certificate_sds_secret_configs=[_sds(name) for name in tls.certificate_names],
         tls_params=common_pb.TlsParameters(tls_minimum_protocol_version=_VERSIONS[tls.min_version]),
     )
-    if tls.trust_name:
+    for name in tls.certificate_names:
+        _certificate(common, name, path)
+    if tls.trust_name.startswith(FILE_ROOTS):
+        common.validation_context.trusted_ca.filename = tls.trust_name.removeprefix(FILE_ROOTS)
+    elif tls.trust_name:
         common.validation_context_sds_secret_config.CopyFrom(_sds(tls.trust_name))
     context = tls_pb.DownstreamTlsContext(
         common_tls_context=common, require_client_certificate=BoolValue(value=tls.require_client_certificate)
     )
     return base_pb.TransportSocket(name=TLS_SOCKET, typed_config=pack(context))
+
+
+def _certificate(common: Any, name: str, path: Path) -> None:
+    if not name.startswith(FILE_CERTIFICATE):
+        common.tls_certificate_sds_secret_configs.append(_sds(name))
+        return
+    chain, tilde, key = name.removeprefix(FILE_CERTIFICATE).partition("~")
+    if not tilde:
+        raise path.error("certificate_name", f"{name!r} names no private key")
+    certificate = common.tls_certificates.add()
+    certificate.certificate_chain.filename = chain
+    certificate.private_key.filename = key
 
 
 def _validation(common: Any, tls: UpstreamTls, path: Path) -> None:
@@ -83,8 +98,9 @@ def _validation(common: Any, tls: UpstreamTls, path: Path) -> None:
     if tls.insecure:
         if names:
             raise path.error("subject_alt_names", "cannot be checked on an unverified certificate")
-    elif tls.system_roots:
-        common.validation_context.trusted_ca.filename = SYSTEM_ROOTS_FILE
+    elif tls.system_roots or tls.trust_name.startswith(FILE_ROOTS):
+        file = SYSTEM_ROOTS_FILE if tls.system_roots else tls.trust_name.removeprefix(FILE_ROOTS)
+        common.validation_context.trusted_ca.filename = file
         common.validation_context.match_typed_subject_alt_names.extend(names)
     elif names:
         combined = common.combined_validation_context

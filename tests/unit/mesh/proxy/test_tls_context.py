@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +120,17 @@ def test_exact_names(wanted: str, kind: str, value: str, holds: bool) -> None:
 def test_other_kinds_of_match_compare_the_text() -> None:
     test = _name_test(StringMatch(StringKind.PREFIX, "spiffe://mesh/"))
     assert test("URI", b"spiffe://mesh/ns/a") and not test("URI", b"spiffe://other/")
+
+
+def test_files_are_read_where_the_proxy_runs(tmp_path: Path) -> None:
+    assert A.certificate is not None
+    (tmp_path / "ca").write_bytes(ROOT.pem)
+    (tmp_path / "c").write_bytes(A.certificate.chain_pem)
+    (tmp_path / "k").write_bytes(A.certificate.key_pem)
+    settings = UpstreamTls(f"file-cert:{tmp_path}/c~{tmp_path}/k", f"file-root:{tmp_path}/ca")
+    first, problems = made(settings)
+    assert first is not None and problems == {} and len(first.ssl.get_ca_certs()) == 1
+    assert made(settings, previous=first)[0] is first
+    (tmp_path / "k").unlink()
+    same, problems = made(settings, previous=first)
+    assert same is first and list(problems) == ["l"] and "No such file" in problems["l"]

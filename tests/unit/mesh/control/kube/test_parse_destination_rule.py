@@ -146,7 +146,14 @@ def test_localities() -> None:
 
 @pytest.mark.parametrize(
     ("tls", "field"),
-    [({"mode": "SIMPLE", "caCertificates": "/ca.pem"}, "tls.caCertificates"), ({"mode": "SIMPEL"}, "tls.mode")],
+    [
+        ({"mode": "SIMPLE", "credentialName": "c"}, "tls.credentialName"),
+        ({"mode": "MUTUAL", "credentialName": "c"}, "tls.credentialName"),
+        ({"mode": "MUTUAL", "privateKey": "/k"}, "tls.clientCertificate"),
+        ({"mode": "MUTUAL", "clientCertificate": "/c"}, "tls.privateKey"),
+        ({"mode": "SIMPLE", "clientCertificate": "/c"}, "tls.clientCertificate"),
+        ({"mode": "SIMPEL"}, "tls.mode"),
+    ],
 )
 def test_tls_that_cannot_be_done_never_becomes_plaintext(tls: dict[str, Any], field: str) -> None:
     parsed = parse(trafficPolicy={"tls": tls})

@@ -109,13 +109,20 @@ def test_tls_origination_verifies_the_host() -> None:
     assert insecure == UpstreamTls(sni="s.example", alpn=("http/1.1",), insecure=True)
 
 
-@pytest.mark.parametrize(
-    "tls", ["{mode: MUTUAL, clientCertificate: a, privateKey: b}", "{mode: SIMPLE, credentialName: x}"]
-)
+@pytest.mark.parametrize("tls", ["{mode: MUTUAL, clientCertificate: a}", "{mode: SIMPLE, credentialName: x}"])
 def test_what_cannot_be_encrypted_as_asked_goes_nowhere(tls: str) -> None:
     found = web(f"trafficPolicy: {{tls: {tls}}}")
     assert found.discovery is Discovery.STATIC
     assert found.assignment is not None and found.assignment.endpoints() == ()
+
+
+def test_files_of_the_proxy_replace_the_systems_roots() -> None:
+    files = "caCertificates: /ca.pem, clientCertificate: /c.pem, privateKey: /k.pem"
+    tls = web(f"trafficPolicy: {{tls: {{mode: MUTUAL, sni: s.example, {files}}}}}").tls
+    assert tls is not None and not tls.system_roots
+    assert (tls.trust_name, tls.certificate_name) == ("file-root:/ca.pem", "file-cert:/c.pem~/k.pem")
+    simple = web("trafficPolicy: {tls: {mode: SIMPLE, caCertificates: /ca.pem}}").tls
+    assert simple is not None and (simple.trust_name, simple.certificate_name) == ("file-root:/ca.pem", "")
 
 
 def test_istio_mutual_stays_plaintext_for_now() -> None:

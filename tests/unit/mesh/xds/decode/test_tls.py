@@ -38,6 +38,13 @@ def test_system_roots_by_file_or_by_name():
     assert tls(validation_context={"system_root_certs": {}}).system_roots
 
 
+def test_other_files_are_names_of_their_own():
+    pair = {"certificate_chain": {"filename": "/c"}, "private_key": {"filename": "/k"}}
+    decoded = tls(validation_context={"trusted_ca": {"filename": "/ca"}}, tls_certificates=[pair])
+    assert (decoded.trust_name, decoded.certificate_name) == ("file-root:/ca", "file-cert:/c~/k")
+    assert not decoded.system_roots and not decoded.insecure
+
+
 def test_older_secrets_and_strings_are_understood():
     document = {"name": "s", "validation_context": {"trusted_ca": {"inline_string": "pem"}}}
     assert from_json(Kind.SECRET, document) == Secret("s", trust=TrustBundle(b"pem"))
@@ -48,9 +55,9 @@ def test_older_secrets_and_strings_are_understood():
 @pytest.mark.parametrize(
     ("common", "field"),
     [
-        ({"validation_context": {"trusted_ca": {"filename": "/other"}}}, "validation_context.trusted_ca"),
+        ({"validation_context": {"trusted_ca": {"inline_string": "pem"}}}, "validation_context.trusted_ca"),
         ({"validation_context": {"verify_certificate_hash": ["a"]}}, "validation_context.verify_certificate_hash"),
-        ({"tls_certificates": [{}]}, "tls_certificates"),
+        ({"tls_certificates": [{}]}, "tls_certificates[0]"),
         ({"custom_handshaker": {}}, "custom_handshaker"),
         ({"tls_params": {"tls_maximum_protocol_version": "TLSv1_2"}}, "tls_params.tls_maximum_protocol_version"),
         ({"tls_certificate_sds_secret_configs": [{}]}, "tls_certificate_sds_secret_configs[0].name"),
