@@ -88,6 +88,7 @@ def configz(graph: Graph) -> Any:
         kinds.DESTINATION_RULE,
         kinds.ISTIO_GATEWAY,
         kinds.SERVICE_ENTRY,
+        kinds.SIDECAR,
         kinds.GATEWAY_CLASS,
         kinds.GATEWAY,
         kinds.HTTP_ROUTE,

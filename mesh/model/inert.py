@@ -50,13 +50,6 @@ INERT_KINDS = (
     ),
     InertKind(
         NETWORKING,
-        "Sidecar",
-        "sidecars",
-        ("v1", "v1beta1", "v1alpha3"),
-        "has no effect: every sidecar knows every service that is exported to its namespace; limit that by exportTo",
-    ),
-    InertKind(
-        NETWORKING,
         "WorkloadEntry",
         "workloadentries",
         ("v1", "v1beta1", "v1alpha3"),

@@ -14,6 +14,7 @@ from mesh.control.kube.parse_http_route import grpc_route, http_route
 from mesh.control.kube.parse_inert import inert
 from mesh.control.kube.parse_istio_gateway import istio_gateway
 from mesh.control.kube.parse_service_entry import service_entry
+from mesh.control.kube.parse_sidecar import sidecar
 from mesh.control.kube.parse_virtual_service import virtual_service
 from mesh.model.inert import INERT_KINDS, PEER_AUTHENTICATION, SECURITY
 
@@ -67,6 +68,7 @@ VIRTUAL_SERVICE = Kind("VirtualService", istio.GROUP, _ISTIO, "virtualservices",
 DESTINATION_RULE = Kind("DestinationRule", istio.GROUP, _ISTIO, "destinationrules", destination_rule, is_optional=True)
 ISTIO_GATEWAY = Kind("Gateway", istio.GROUP, _ISTIO, "gateways", istio_gateway, is_optional=True)
 SERVICE_ENTRY = Kind("ServiceEntry", istio.GROUP, _ISTIO, "serviceentries", service_entry, is_optional=True)
+SIDECAR = Kind("Sidecar", istio.GROUP, _ISTIO, "sidecars", sidecar, is_optional=True)
 _GATEWAY_API = ("v1", "v1beta1")
 GATEWAY_CLASS = Kind(
     "GatewayClass",
@@ -112,6 +114,7 @@ KINDS: tuple[Kind, ...] = (
     DESTINATION_RULE,
     ISTIO_GATEWAY,
     SERVICE_ENTRY,
+    SIDECAR,
     GATEWAY_CLASS,
     GATEWAY,
     HTTP_ROUTE,

@@ -14,6 +14,7 @@ from mesh.control.translate.gateways import gateways
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.policies import policies
 from mesh.control.translate.registry import registry
+from mesh.control.translate.scopes import scopes
 from mesh.model.origin import Problem
 
 DEFAULT_SYSTEM_NAMESPACE = "triomesh-system"
@@ -42,6 +43,7 @@ def _full(world: World, config: MeshConfig, config_problems: tuple[Problem, ...]
     names = Names(known, rules)
     bound = bindings(world, names)
     served = gateways(world, config)
+    limits = scopes(world, config.root_namespace)
     endpoints, endpoint_problems = assignments(world, known, rules, previous.endpoints if previous is not None else {})
     return Graph(
         world=world,
@@ -52,12 +54,14 @@ def _full(world: World, config: MeshConfig, config_problems: tuple[Problem, ...]
         clusters=outbound_clusters(known, rules, config, bound.balanced),
         fixed=fixed_clusters(config),
         endpoints=endpoints,
+        scopes=limits,
         routing_problems=(
             *config_problems,
             *known.problems,
             *rules.problems,
             *bound.problems,
             *served.problems,
+            *limits.problems,
         ),
         endpoint_problems=endpoint_problems,
     )

@@ -11,6 +11,7 @@ from mesh.control.mesh_config import MeshConfig
 from mesh.control.translate.actions import Names
 from mesh.control.translate.bindings import Bindings
 from mesh.control.translate.gateways import Gateways
+from mesh.control.translate.scopes import NO_SCOPES, Scopes
 from mesh.model.cluster import Cluster
 from mesh.model.endpoint import LoadAssignment
 from mesh.model.origin import Problem
@@ -33,6 +34,7 @@ class Graph:
     clusters: Mapping[str, Cluster]
     fixed: Mapping[str, Cluster]
     endpoints: Mapping[str, LoadAssignment]
+    scopes: Scopes = NO_SCOPES
     routing_problems: tuple[Problem, ...] = ()
     endpoint_problems: tuple[Problem, ...] = ()
     route_cache: dict[Any, tuple[Route, ...]] = field(default_factory=dict, compare=False, repr=False)

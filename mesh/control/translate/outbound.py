@@ -5,7 +5,7 @@ A view is a client namespace and those pod labels that some rule looks at; all s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mesh.control.kube import istio
@@ -16,9 +16,10 @@ from mesh.control.translate.clusters import PASSTHROUGH
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.l4 import TlsRoute, tcp_clusters, tls_routes
 from mesh.control.translate.registry import MeshPort, MeshService
+from mesh.control.translate.scopes import Scope
 from mesh.control.translate.vhosts import domains, is_http_by_host
 from mesh.model.addr import Cidr
-from mesh.model.route import Route, RouteConfig, VirtualHost, WeightedCluster
+from mesh.model.route import ForwardAction, Route, RouteConfig, VirtualHost, WeightedCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class View:
 
     namespace: str
     labels: tuple[tuple[str, str], ...] = ()
+    scope: Scope | None = None
+
+    def admits(self, namespace: str, host: str) -> bool:
+        return self.scope is None or self.scope.admits(namespace, host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +61,36 @@ class AddressPlan:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """Everything outbound that the sidecars of a view share. hosts: the services visible to them."""
+    """Everything outbound that the sidecars of a view share. hosts: the services visible to them.
+
+    named: with a scope, the clusters that routes and listeners name: rules may send to hosts that are out of it.
+    """
 
     routes: Mapping[str, RouteConfig]
     wildcards: tuple[WildcardPlan, ...]
     addresses: tuple[AddressPlan, ...]
     hosts: frozenset[str]
+    named: frozenset[str]
 
 
-def view_of(graph: Graph, namespace: str, labels: Mapping[str, str]) -> View:
+def view_of(graph: Graph, namespace: str, labels: Mapping[str, str], scope: Scope | None = None) -> View:
     used = graph.bindings.source_labels
-    return View(namespace, tuple(sorted((key, value) for key, value in labels.items() if key in used)))
+    return View(namespace, tuple(sorted((key, value) for key, value in labels.items() if key in used)), scope)
+
+
+def is_registry_only(graph: Graph, view: View) -> bool:
+    """Is what no service claims refused?"""
+    own = view.scope.registry_only if view.scope is not None else None
+    return graph.config.registry_only if own is None else own
 
 
 def outbound(graph: Graph, view: View) -> Outbound:
     """Pure and deterministic; the caller keeps the result for all sidecars of the view."""
-    services = [s for s in graph.names.registry.services.values() if s.is_visible_to(view.namespace)]
+    services = [
+        service
+        for service in graph.names.registry.services.values()
+        if service.is_visible_to(view.namespace) and view.admits(service.namespace, service.host)
+    ]
     by_port: dict[int, list[tuple[MeshService, MeshPort]]] = {}
     routes: dict[str, RouteConfig] = {}
     addresses: list[AddressPlan] = []
@@ -91,7 +110,28 @@ def outbound(graph: Graph, view: View) -> Outbound:
         wildcards.append(plan)
         if plan.has_http:
             routes[str(number)] = _route_config(graph, view, number, members)
-    return Outbound(routes, tuple(wildcards), tuple(addresses), frozenset(service.host for service in services))
+    hosts = frozenset(service.host for service in services)
+    named: frozenset[str] = frozenset()
+    if view.scope is not None:
+        visible = {s.host for s in graph.names.registry.services.values() if s.is_visible_to(view.namespace)}
+        named = frozenset(n for n in _named(routes, wildcards, addresses) if n.rpartition("|")[2] in visible)
+    return Outbound(routes, tuple(wildcards), tuple(addresses), hosts, named)
+
+
+def _named(
+    routes: Mapping[str, RouteConfig], wildcards: Iterable[WildcardPlan], addresses: Iterable[AddressPlan]
+) -> Iterator[str]:
+    for config in routes.values():
+        for vhost in config.virtual_hosts:
+            for route in vhost.routes:
+                if isinstance(route.action, ForwardAction):
+                    yield from (share.name for share in route.action.clusters)
+                    yield from (mirror.cluster for mirror in route.action.mirrors)
+    groups = [clusters for plan in wildcards for _, clusters in plan.tcp]
+    groups += [plan.clusters for plan in addresses]
+    groups += [route.clusters for plan in wildcards for route in plan.tls]
+    groups += [route.clusters for plan in addresses for route in plan.tls]
+    yield from (share.name for clusters in groups for share in clusters)
 
 
 def _by_address(
@@ -165,7 +205,7 @@ def _route_config(graph: Graph, view: View, number: int, members: list[tuple[Mes
             vhosts.append(VirtualHost(f"{service.host}:{number}", names, vhost_routes(graph, view, service, number)))
     if number == 80:
         vhosts += _unknown_hosts(graph, view, taken)
-    if graph.config.registry_only:
+    if is_registry_only(graph, view):
         vhosts.append(VirtualHost("block_all", ("*",), (block_route(),)))
     else:
         vhosts.append(VirtualHost("allow_any", ("*",), (passthrough_route(),)))
@@ -175,7 +215,8 @@ def _route_config(graph: Graph, view: View, number: int, members: list[tuple[Mes
 def _unknown_hosts(graph: Graph, view: View, taken: set[str]) -> Iterator[VirtualHost]:
     client = Client(istio.MESH, 80, view.namespace, dict(view.labels))
     for host in graph.bindings.unknown_hosts:
-        items = graph.bindings.virtual_services_of(host, view.namespace)
+        found = graph.bindings.virtual_services_of(host, view.namespace)
+        items = [item for item in found if view.admits(item.meta.namespace, host)]
         names = tuple(name for name in (host, f"{host}:80") if name not in taken)
         routes = virtual_service_routes(((item, client) for item in items), graph.names)
         if routes and names:

@@ -17,7 +17,15 @@ from mesh.control.translate.filters import (
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.inbound import inbound
 from mesh.control.translate.localities import as_seen_from, locality_of
-from mesh.control.translate.outbound import AddressPlan, Outbound, View, WildcardPlan, outbound, view_of
+from mesh.control.translate.outbound import (
+    AddressPlan,
+    Outbound,
+    View,
+    WildcardPlan,
+    is_registry_only,
+    outbound,
+    view_of,
+)
 from mesh.model.addr import Address
 from mesh.model.cluster import Cluster, Discovery
 from mesh.model.endpoint import LoadAssignment
@@ -32,7 +40,7 @@ def sidecar(graph: Graph, node: Node) -> Snapshot:
     """Everything one sidecar is to have."""
     settings, _ = node_settings(graph.config.proxy, node.metadata.get("PROXY_CONFIG"))
     seen, otlp = observation(node, settings, graph.names.registry)
-    view = view_of(graph, node.namespace, node.labels)
+    view = view_of(graph, node.namespace, node.labels, graph.scopes.of(node.namespace, node.labels))
     shared = shared_outbound(graph, view)
     listeners = dict(_outbound_listeners(graph, view, shared, seen))
     clusters = {**graph.fixed, **shared_clusters(graph, view)}
@@ -41,7 +49,13 @@ def sidecar(graph: Graph, node: Node) -> Snapshot:
     inbound_listener, inbound_clusters = inbound(graph, node, seen)
     listeners[inbound_listener.name] = inbound_listener
     clusters.update(inbound_clusters)
-    return Snapshot(clusters, nearby_endpoints(graph, node, view), listeners, shared.routes)
+    endpoints = nearby_endpoints(graph, node, view)
+    collector = seen.tracing.otlp_cluster
+    if collector and collector not in clusters:
+        # A service out of scope: the proxy needs it all the same, or it refuses its listeners.
+        clusters[collector] = graph.clusters[collector]
+        endpoints[collector] = graph.endpoints.get(collector) or LoadAssignment(collector)
+    return Snapshot(clusters, endpoints, listeners, shared.routes)
 
 
 def shared_outbound(graph: Graph, view: View) -> Outbound:
@@ -54,25 +68,36 @@ def shared_outbound(graph: Graph, view: View) -> Outbound:
 
 def shared_clusters(graph: Graph, view: View) -> dict[str, Cluster]:
     """The clusters of every visible service, under the namespace's own DestinationRules where it has some."""
-    key = ("clusters", view.namespace)
+    # Without a scope they are the same for every pod of the namespace.
+    key = ("clusters", view.namespace if view.scope is None else view)
     found: dict[str, Cluster] | None = graph.memo.get(key)
     if found is None:
         shared = shared_outbound(graph, view)
-        found = {n: c for n, c in graph.clusters.items() if c.service is None or c.service.host in shared.hosts}
+        found = {n: c for n, c in graph.clusters.items() if _is_wanted(c, shared)}
         private = graph.names.policies.private.get(view.namespace)
         if private:
             names = graph.names
             hosts = [
                 h
-                for h in shared.hosts
+                for h in shared.hosts | _hosts_of(shared.named)
                 if names.policies.governing(h, view.namespace) is not names.policies.governing(h)
             ]
             found = {n: c for n, c in found.items() if c.service is None or c.service.host not in set(hosts)}
-            found |= outbound_clusters(
+            own = outbound_clusters(
                 names.registry, names.policies, graph.config, graph.bindings.balanced, view.namespace, sorted(hosts)
             )
+            found |= {name: cluster for name, cluster in own.items() if _is_wanted(cluster, shared)}
         graph.memo[key] = found
     return found
+
+
+def _is_wanted(cluster: Cluster, shared: Outbound) -> bool:
+    """Visible, or out of a Sidecar's scope and still named by a rule of a host in it."""
+    return cluster.service is None or cluster.service.host in shared.hosts or cluster.name in shared.named
+
+
+def _hosts_of(clusters: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.rpartition("|")[2] for name in clusters)
 
 
 def shared_endpoints(graph: Graph, view: View) -> dict[str, LoadAssignment]:
@@ -99,19 +124,19 @@ def _outbound_listeners(
     key = ("listeners", view, seen)
     found: dict[str, Listener] | None = graph.memo.get(key)
     if found is None:
-        made = [_virtual_outbound(graph, seen)]
-        made += [_wildcard(graph, plan, seen) for plan in shared.wildcards]
+        made = [_virtual_outbound(graph, view, seen)]
+        made += [_wildcard(graph, view, plan, seen) for plan in shared.wildcards]
         made += [_address(graph, plan, seen) for plan in shared.addresses]
         found = graph.memo[key] = {listener.name: listener for listener in made}
     yield from found.items()
 
 
-def fallback(graph: Graph) -> str:
+def fallback(graph: Graph, view: View) -> str:
     """Where bytes go that no service claims."""
-    return BLACK_HOLE if graph.config.registry_only else PASSTHROUGH
+    return BLACK_HOLE if is_registry_only(graph, view) else PASSTHROUGH
 
 
-def _virtual_outbound(graph: Graph, seen: Observation) -> Listener:
+def _virtual_outbound(graph: Graph, view: View, seen: Observation) -> Listener:
     return Listener(
         name="virtualOutbound",
         address=Address(seen.wildcard, OUTBOUND_PORT),
@@ -121,13 +146,13 @@ def _virtual_outbound(graph: Graph, seen: Observation) -> Listener:
                 single_tcp(BLACK_HOLE, seen), ChainMatch(destination_port=OUTBOUND_PORT), "virtualOutbound-blackhole"
             ),
         ),
-        default_chain=FilterChain(single_tcp(fallback(graph), seen), name="virtualOutbound-catchall-tcp"),
+        default_chain=FilterChain(single_tcp(fallback(graph, view), seen), name="virtualOutbound-catchall-tcp"),
         direction=Direction.OUTBOUND,
         use_original_dst=True,
     )
 
 
-def _wildcard(graph: Graph, plan: WildcardPlan, seen: Observation) -> Listener:
+def _wildcard(graph: Graph, view: View, plan: WildcardPlan, seen: Observation) -> Listener:
     name = f"0.0.0.0_{plan.port}"
     chains = []
     filters = set()
@@ -135,7 +160,7 @@ def _wildcard(graph: Graph, plan: WildcardPlan, seen: Observation) -> Listener:
         match = ChainMatch(server_names=route.server_names, transport_protocol="tls")
         chains.append(FilterChain(tcp_proxy(name, route.clusters, seen), match, origin=route.origin))
         filters.add(ListenerFilter.TLS_INSPECTOR)
-    default = FilterChain(single_tcp(fallback(graph), seen))
+    default = FilterChain(single_tcp(fallback(graph, view), seen))
     for prefixes, clusters in plan.tcp:
         chain = FilterChain(tcp_proxy(name, clusters, seen), ChainMatch(prefix_ranges=prefixes))
         if prefixes:

@@ -58,6 +58,12 @@ def test_mutual_tls_warns_on_the_destination_rule() -> None:
     assert levels["MutualTlsNotSupported"] == "WARNING"
 
 
+def test_a_sidecar_that_limits_hosts_is_accepted() -> None:
+    made = cluster()
+    made.apply("apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default}\nspec: {egress: [{hosts: ['./*']}]}")
+    assert short(statuses(made)["sidecars.networking.istio.io/default"]["conditions"])["Accepted"] == ("True", "Accepted")
+
+
 UNENFORCED = """
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

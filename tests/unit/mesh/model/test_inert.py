@@ -12,7 +12,7 @@ from mesh.model.inert import INERT_KINDS, NETWORKING, SECURITY, without_effect
 
 CRDS = Path(__file__).resolve().parents[4] / "charts/triomesh-crds"
 # The kinds that the control plane reads; everything else that our CRDs serve must be in the table.
-READ = {"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "PeerAuthentication"}
+READ = {"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "PeerAuthentication"}
 
 
 def told(kind: str, spec: Any = None) -> list[tuple[str, str]]:
