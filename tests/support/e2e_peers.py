@@ -334,7 +334,7 @@ def grpc_call(target: str, count: int) -> dict[str, int]:
     import grpc
 
     with grpc.insecure_channel(target) as channel:
-        call = channel.unary_unary("/echo.Echo/Name")
+        call = channel.unary_unary("/echo.Echo/Name", bytes, bytes)
         return Counter(call(b"", timeout=30, wait_for_ready=True).decode() for _ in range(count))
 
 
@@ -349,8 +349,8 @@ def main(verb: str, *args: str) -> None:
     elif verb == "split":
         print(json.dumps(split(args[0], int(args[1]))))
     else:
-        client = {"up": up, "down": down, "sockets": sockets, "banner": banners, "abuse": abuse}[verb]
-        print(json.dumps(trio.run(client, args[0], *map(int, args[1:]))))
+        clients: dict[str, Callable[..., Awaitable[object]]] = {"up": up, "down": down, "sockets": sockets, "banner": banners, "abuse": abuse}
+        print(json.dumps(trio.run(clients[verb], args[0], *map(int, args[1:]))))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ POLL_SECONDS = 0.1
 SYSTEMD = (".slice", ".scope", ".service", ".mount", ".socket")  # come and go with the host's own units
 T = TypeVar("T")
 Count = tuple[str, str, str, str, str]
+Machine = Mapping[str, str | list[str]]
 
 
 def lacking() -> str | None:
@@ -279,7 +280,7 @@ class Stage:
         self.mesh: Mesh | None = None
         self._directory: Path | None = None
         self._failure: Exception | None = None
-        self.before: Mapping[str, object] = {}
+        self.before: Machine = {}
 
     def up(self) -> Mesh:
         """The mesh, brought up unless it is. What failed once is not tried again."""
@@ -332,17 +333,17 @@ class Stage:
             yield
 
 
-def differences(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
+def differences(before: Machine, after: Machine) -> dict[str, object]:
     """What `machine` shows after and did not before, and the other way round."""
     found: dict[str, object] = {}
     for key in before:
-        old, new = (Counter(lines.splitlines() if isinstance(lines, str) else lines) for lines in (before[key], after[key]))  # type: ignore[arg-type]
+        old, new = (Counter[str](lines.splitlines() if isinstance(lines, str) else lines) for lines in (before[key], after[key]))
         if old != new:
             found[key] = {"new": sorted((new - old).elements()), "gone": sorted((old - new).elements())}
     return found
 
 
-def machine() -> dict[str, object]:
+def machine() -> Machine:
     """What a sandbox could leave behind on the host. Namespaces and mounts of other sandboxes are not looked at."""
     worker = own_name()
     return {
