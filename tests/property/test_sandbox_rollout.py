@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.sandbox.controllers import deployment, replicaset
+from mesh.sandbox.controllers import deployment, replicaset, rollout
 from mesh.sandbox.controllers.pods import is_ready
 from mesh.sandbox.kubeclient import DEPLOYMENTS, PODS, REPLICA_SETS
 from mesh.sandbox.times import parse_stamp
@@ -29,7 +29,7 @@ def test_never_too_few_available_and_never_too_many_pods(replicas: int, surge: i
         for pod in world.all(PODS):
             make_ready(pod)
     assert sum(map(is_ready, world.all(PODS))) == replicas
-    most, least = replicas + deployment.limits(found)[0], replicas - deployment.limits(found)[1]
+    most, least = replicas + rollout.limits(found)[0], replicas - rollout.limits(found)[1]
 
     found["spec"]["template"] = template("2")
     for _ in range(100):

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from mesh.sandbox.controllers import deployment, replicaset
 from mesh.sandbox.kubeclient import DEPLOYMENTS, PODS, REPLICA_SETS
 from mesh.sandbox.times import parse_stamp
@@ -126,11 +124,3 @@ def test_history_is_limited() -> None:
         found["spec"]["template"] = template(version)
         settle(lambda: step(world))
     assert len(world.all(REPLICA_SETS)) == 2
-
-
-@pytest.mark.parametrize(
-    ("surge", "unavailable", "expected"), [("25%", "25%", (1, 0)), (0, 0, (0, 1)), ("100%", 0, (3, 0)), (2, "50%", (2, 1)), (0, 9, (0, 3))]
-)
-def test_percentages_round_up_and_down(surge: int | str, unavailable: int | str, expected: tuple[int, int]) -> None:
-    found = {"spec": {"replicas": 3, "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}}}
-    assert deployment.limits(found) == expected
