@@ -15,6 +15,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import select
 import signal
 import socket
@@ -471,10 +472,8 @@ class _Started:
 
 def _read_port(kubeconfig: Path) -> int:
     """The port of an earlier run: clients that kept its kubeconfig go on working."""
-    for line in kubeconfig.read_text().splitlines() if kubeconfig.exists() else ():
-        if "server:" in line and (tail := line.rpartition(":")[2].strip()).isdigit():
-            return int(tail)
-    return 0
+    found = re.search(r'\bserver"?: "?https://[^\s"]+:(\d+)', kubeconfig.read_text()) if kubeconfig.exists() else None
+    return int(found[1]) if found else 0
 
 
 def _bind_host(port: int) -> socket.socket:
