@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mesh.control.kube.world import Changes, World
@@ -9,12 +10,14 @@ from mesh.control.mesh_config import CONFIG_MAP_NAME, MeshConfig, mesh_config
 from mesh.control.translate.actions import Names
 from mesh.control.translate.bindings import bindings
 from mesh.control.translate.clusters import fixed_clusters, outbound_clusters
-from mesh.control.translate.endpoints import assignments
+from mesh.control.translate.endpoints import assignments, cluster_name
 from mesh.control.translate.gateways import gateways
 from mesh.control.translate.graph import Graph
+from mesh.control.translate.outbound import has_pod_listeners
 from mesh.control.translate.policies import policies
 from mesh.control.translate.registry import registry
 from mesh.control.translate.scopes import scopes
+from mesh.model.endpoint import LoadAssignment
 from mesh.model.origin import Problem
 
 DEFAULT_SYSTEM_NAMESPACE = "triomesh-system"
@@ -70,4 +73,16 @@ def _full(world: World, config: MeshConfig, config_problems: tuple[Problem, ...]
 def _with_endpoints(world: World, previous: Graph) -> Graph:
     names = previous.names
     endpoints, problems = assignments(world, names.registry, names.policies, previous.endpoints)
-    return replace(previous, world=world, endpoints=endpoints, endpoint_problems=problems)
+    graph = replace(previous, world=world, endpoints=endpoints, endpoint_problems=problems)
+    # What `project` remembers holds as long as no listener is made of endpoints.
+    return replace(graph, memo={}) if _moves_listeners(previous, endpoints) else graph
+
+
+def _moves_listeners(previous: Graph, endpoints: Mapping[str, LoadAssignment]) -> bool:
+    return any(
+        endpoints.get(name) is not previous.endpoints.get(name)
+        for service in previous.names.registry.services.values()
+        for port in service.ports
+        if has_pod_listeners(service, port)
+        for name in (cluster_name(port.number, "", service.host),)
+    )

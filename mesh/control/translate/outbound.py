@@ -13,9 +13,10 @@ from mesh.control.kube.objects import PortProtocol
 from mesh.control.translate.actions import Client, block_route, default_route, passthrough_route
 from mesh.control.translate.bindings import Bindings, service_routes, virtual_service_routes
 from mesh.control.translate.clusters import PASSTHROUGH
+from mesh.control.translate.endpoints import cluster_name
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.l4 import TlsRoute, tcp_clusters, tls_routes
-from mesh.control.translate.registry import MeshPort, MeshService
+from mesh.control.translate.registry import MeshPort, MeshService, Reach
 from mesh.control.translate.scopes import Scope
 from mesh.control.translate.vhosts import domains, is_http_by_host
 from mesh.model.addr import Cidr
@@ -94,8 +95,12 @@ def outbound(graph: Graph, view: View) -> Outbound:
     by_port: dict[int, list[tuple[MeshService, MeshPort]]] = {}
     routes: dict[str, RouteConfig] = {}
     addresses: list[AddressPlan] = []
+    pods: dict[tuple[str, int], AddressPlan] = {}
     for service in services:
         for port in service.ports:
+            for pod in _by_pod(graph, view, service, port):
+                # One pod behind two headless services: the first host's name it is.
+                pods.setdefault((pod.address, pod.port), pod)
             by_port.setdefault(port.number, []).append((service, port))
             for address, config in _by_address(graph, view, service, port):
                 addresses.append(address)
@@ -110,6 +115,7 @@ def outbound(graph: Graph, view: View) -> Outbound:
         wildcards.append(plan)
         if plan.has_http:
             routes[str(number)] = _route_config(graph, view, number, members)
+    addresses += pods.values()
     hosts = frozenset(service.host for service in services)
     named: frozenset[str] = frozenset()
     if view.scope is not None:
@@ -156,6 +162,22 @@ def _by_address(
             yield AddressPlan(vip, port.number, "", clusters, tls), None
 
 
+def has_pod_listeners(service: MeshService, port: MeshPort) -> bool:
+    """Opaque ports of headless services: clients dial the pods, so only their addresses say whose bytes these are."""
+    return service.reach is Reach.HEADLESS and port.protocol in (PortProtocol.TCP, PortProtocol.TLS)
+
+
+def _by_pod(graph: Graph, view: View, service: MeshService, port: MeshPort) -> Iterator[AddressPlan]:
+    """Listeners of pods, as Istio has them. The cluster goes on to the address that was dialled."""
+    assignment = graph.endpoints.get(cluster_name(port.number, "", service.host))
+    if assignment is None or not has_pod_listeners(service, port):
+        return
+    clusters = tcp_clusters(graph, view.namespace, dict(view.labels), service, port)
+    tls = tls_routes(graph, view.namespace, dict(view.labels), service, port)
+    for endpoint in assignment.endpoints():
+        yield AddressPlan(endpoint.address.host, endpoint.address.port, "", clusters, tls)
+
+
 def _wildcard(
     graph: Graph, view: View, number: int, members: list[tuple[MeshService, MeshPort]]
 ) -> WildcardPlan | None:
@@ -166,7 +188,7 @@ def _wildcard(
     tcp: list[tuple[tuple[Cidr, ...], tuple[WeightedCluster, ...]]] = []
     for service, port in by_host:
         if service.is_kubernetes and not service.endpoints:
-            # Headless and opaque: pass-through by pod address is exactly right; it only forbids to assume HTTP.
+            # Headless and opaque: told by the pods' addresses (`_by_pod`); it only forbids to assume HTTP.
             continue
         clusters = tcp_clusters(graph, view.namespace, labels, service, port)
         if port.protocol is PortProtocol.TLS and not service.prefixes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from mesh.control.translate.build import build
 from mesh.control.translate.outbound import AddressPlan, WildcardPlan, outbound, view_of
+from mesh.model.cluster import Discovery
 from mesh.model.listener import TcpProxy
 from mesh.model.route import DirectResponse, ForwardAction, WeightedCluster
-from tests.support.world import SYSTEM, Cluster, bookinfo
+from tests.support.world import SYSTEM, Cluster, bookinfo, project, sidecar_node
 
 SERVICES = """
 apiVersion: v1
@@ -117,3 +119,52 @@ def test_services_that_are_not_exported_are_invisible() -> None:
 def test_views_differ_only_by_labels_that_rules_look_at() -> None:
     graph = cluster().graph()
     assert view_of(graph, "default", {"app": "a"}) == view_of(graph, "default", {"app": "b"})
+
+
+PEERS = """
+apiVersion: v1
+kind: Service
+metadata: {name: peers}
+spec: {clusterIP: None, selector: {app: peers}, ports: [{name: tcp, port: 7000}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: peers}
+spec: {template: {metadata: {labels: {app: peers}}, spec: {containers: [{name: a}]}}}
+"""
+PEERS_CLUSTER = "outbound|7000||peers.default.svc.cluster.local"
+
+
+def test_opaque_pods_of_a_headless_service_have_addresses_of_their_own() -> None:
+    made = cluster(PEERS)
+    (pod,) = [item for key, item in made.items.items() if key[1] == "Pod"]
+    address = pod["status"]["podIP"]
+    graph = made.graph()
+    found = outbound(graph, view_of(graph, "default", {}))
+    assert AddressPlan(address, 7000, "", (WeightedCluster(PEERS_CLUSTER),)) in found.addresses
+    # The address that was dialled, under the service's name.
+    snapshot = made.sidecar("x")
+    assert snapshot.clusters[PEERS_CLUSTER].discovery is Discovery.ORIGINAL_DST
+    assert f"{address}_7000" in snapshot.listeners
+
+
+def test_listeners_follow_the_pods_of_a_headless_service() -> None:
+    made = cluster(PEERS)
+    made.apply(PEERS.replace("name: peers}\nspec: {template", "name: more}\nspec: {template"))
+    world, _ = made.store.take()
+    before = build(world, system_namespace=SYSTEM)
+    node = sidecar_node("x")
+    first = {name for name in project(before, node).listeners if name.startswith("198.18.")}
+    made.delete("Pod", "more-abc12-x")
+    world, changes = made.store.take()
+    assert changes.endpoints_only
+    after = build(world, before, changes, SYSTEM)
+    second = {name for name in project(after, node).listeners if name.startswith("198.18.")}
+    assert (len(first), len(second)) == (2, 1) and second < first
+
+
+def test_two_headless_services_of_one_pod_share_its_address() -> None:
+    other = "apiVersion: v1\nkind: Service\nmetadata: {name: zz}\nspec: {clusterIP: None, selector: {app: peers}, ports: [{name: tcp, port: 7000}]}"
+    graph = cluster(PEERS, other).graph()
+    found = [plan for plan in outbound(graph, view_of(graph, "default", {})).addresses if plan.address.startswith("198.18.")]
+    assert [plan.clusters for plan in found] == [(WeightedCluster(PEERS_CLUSTER),)]
