@@ -139,7 +139,7 @@ def on_client_bytes(down: Seat) -> None:
             down.resume()
             return
         decision = decide(down, head)
-        if not head.has_body and isinstance(decision, Forwarding) and not down.channel.hung_up:
+        if isinstance(decision, Forwarding) and not down.channel.hung_up:
             forwarding: Forwarding = decision
             if forwarding.begin():
                 down.forwarding = forwarding

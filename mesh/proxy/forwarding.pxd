@@ -49,3 +49,4 @@ cdef class Forwarding:
     cpdef bint finish(self, UpstreamConnection connection, ResponseHead response) except -1
     cdef bytes _encode_head(self, UpstreamConnection connection, Host host)
     cdef object _resume(self)
+    cdef bint _take_body(self) except -1

@@ -105,7 +105,7 @@ class Forwarding:
     def begin(self) -> bool:
         """Send the request on a pooled connection. Returns: callbacks will do the rest, as long as nothing must wait.
 
-        Otherwise (False) `attempts` goes on from whatever was reached. Only for requests without a body.
+        Otherwise (False) `attempts` goes on from whatever was reached. A body goes along when it has arrived whole.
         """
         if not self.enter():
             return False
@@ -116,6 +116,8 @@ class Forwarding:
         if connection is None:
             return False
         self.use(connection, host)
+        if self.head.has_body and not self._take_body():
+            return False
         connection.channel.on_idle = self._on_response
         self.down.poller.after_batch.append(self._send_deferred)
         return True
@@ -222,6 +224,17 @@ class Forwarding:
         seconds: float | None = retry.after_response(response.status, response, self.record.attempts, _random)
         return seconds
 
+    def _take_body(self) -> bool:
+        # Append the whole body to the head, if it is there. It was read with one call, so it is short enough to be kept.
+        if self.route.mirrors:
+            return False
+        body: bytes | None = self.down.parser.whole_body()
+        if body is None:
+            return False
+        self.upload.take_whole(body, self.now)
+        self.unsent += body
+        return True
+
     def _encode_head(self, connection: UpstreamConnection, host: Host) -> bytes:
         record: Record = self.record
         head: RequestHead = self.head
@@ -258,6 +271,7 @@ class Forwarding:
             self.give_up_connection()
             self.record.attempts -= 1
             self.unsent = b""
+            self.upload.restart()
             self._resume()
             return
         except Exception as exc:

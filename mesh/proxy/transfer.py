@@ -107,6 +107,13 @@ class Upload:
         self.is_done = not self._pending and self._parser.is_complete
         self.is_broken = False
 
+    def take_whole(self, body: bytes, now: float) -> None:
+        """The body, read to its end, went along with the head; it is kept for another attempt (a few KiB at most)."""
+        self._replay = [body] if body else []
+        self._replay_bytes = self.received = len(body)
+        self.is_done = self._was_read = True
+        self.done_at = now
+
     def step(self, up: Channel) -> Wants:
         """Move as much as goes without waiting. Raises: DownstreamGone; ProtocolError: the client's framing."""
         for _ in range(_ROUNDS):

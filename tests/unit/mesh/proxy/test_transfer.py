@@ -134,3 +134,15 @@ def test_a_slow_client_stops_the_reading() -> None:
     download = Download(connection, down, Framing.RAW, b"")  # type: ignore[arg-type]
     assert download.step() is Wants.DOWNSTREAM
     assert down.sent == b"a" and connection.channel.incoming == [b"def"]  # type: ignore[attr-defined]
+
+
+def test_a_body_that_went_along_whole_can_be_sent_again() -> None:
+    body = upload(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+    whole = body._parser.whole_body()
+    assert whole == b"body"
+    body.take_whole(whole, 5.0)
+    assert (body.is_done, body.is_read, body.received, body.copy(), body.done_at) == (True, True, 4, b"body", 5.0)
+    up = FakeChannel()
+    body.restart()
+    assert not body.is_done and body.step(up) is Wants.DONE  # type: ignore[arg-type]
+    assert up.sent == b"body" and body.received == 4
