@@ -12,6 +12,11 @@ from typing import Any
 from benchmarks.rounds import Plan, Sample
 
 OURS = "triomesh"
+_SHAPES = {
+    "get": "GET, {} keep-alive connections",
+    "post": "POST of 1 KiB, {} keep-alive connections",
+    "connections": "GET, a connection for each, {} at once",
+}
 REFERENCES = ("envoy", "envoy-lean", "haproxy")
 
 
@@ -96,7 +101,7 @@ def as_json(
 def as_text(plan: Plan, samples: Sequence[Sample], failures: dict[str, str], versions: dict[str, str]) -> str:
     """Tables and what they mean."""
     title = (
-        f"GET, {plan.connections} keep-alive connections, {plan.answer_bytes}-byte answers; {plan.rounds} rounds x {plan.seconds:g} s;"
+        f"{_SHAPES[plan.shape].format(plan.connections)}, {plan.answer_bytes}-byte answers; {plan.rounds} rounds x {plan.seconds:g} s;"
         f" latency at {plan.rate:g} requests/s, open loop, from the time each was due; medians"
     )
     where = machine()

@@ -17,6 +17,12 @@ REQUEST = (
     b"GET /api/items?id=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\n"
     b"Accept-Encoding: gzip, deflate\r\nAccept-Language: en-GB,en;q=0.9\r\nCookie: session=0123456789abcdef\r\n\r\n"
 )
+SHAPES = {
+    "get": REQUEST,
+    "post": REQUEST.replace(b"GET ", b"POST ").replace(b"\r\n\r\n", b"\r\nContent-Length: 1024\r\n\r\n") + 1024 * b"x",
+    "connections": REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+}
+"""What can be measured: GET over keep-alive connections, POST with 1 KiB, a GET on a connection of its own."""
 
 
 def listener(port: int, *, traced: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from benchmarks.procfs import cpu_seconds, rss_megabytes
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. rate: requests per second of the latency run; order of names is that of the first round."""
+    """What to measure. shape: of `resources.SHAPES`. rate: requests per second of the latency run; order of names is that of the first round."""
 
     names: tuple[str, ...]
     rounds: int
@@ -26,6 +26,7 @@ class Plan:
     connections: int
     rate: float
     answer_bytes: int
+    shape: str
     proxy_core: int
     load_core: int
 
@@ -56,7 +57,7 @@ def run(plan: Plan, progress: Callable[[str], None]) -> tuple[list[Sample], dict
     with tempfile.TemporaryDirectory(prefix="triomesh-bench-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
         request = directory / "request"
-        request.write_bytes(resources.REQUEST)
+        request.write_bytes(resources.SHAPES[plan.shape])
         ports = stack.enter_context(backend(plan.load_core, plan.answer_bytes))
         peers = stack.enter_context(_peers(plan.load_core))
         bench = Bench(directory, ports, peers.port, plan.proxy_core, plan.load_core, peers.configure)

@@ -3,6 +3,7 @@
  * Closed loop (rate 0): every connection sends its next request when the answer has arrived: throughput.
  * Open loop (rate > 0): requests are due at fixed times whatever the answers do, and latency counts from the time a
  * request was due, so that a stall is charged to every request it delayed (no coordinated omission).
+ * A request that says `Connection: close` gets a new connection each time.
  *
  * Usage: load PORT CONNECTIONS SECONDS RATE REQUEST_FILE   (the file holds one whole request)
  * Prints JSON: requests, errors, reconnects, seconds, and latency percentiles in microseconds. */
@@ -22,6 +23,7 @@ static struct connection *connections;
 static struct sockaddr_in target = {.sin_family = AF_INET};
 static char request[65536];
 static size_t request_size;
+static int one_each; /* the request says close: every one has a connection of its own */
 static int epoll_fd;
 static long done, errors, reconnects;
 static float *latencies;
@@ -103,6 +105,7 @@ int main(int argc, char **argv) {
     if (!file) die(argv[5]);
     request_size = fread(request, 1, sizeof request, file);
     fclose(file);
+    one_each = header(request, head_length(request, request_size), "connection: close") != NULL;
     if (count < 1 || count > MAX_CONNECTIONS || !request_size) return fprintf(stderr, "bad arguments\n"), 2;
     target.sin_port = htons((uint16_t)atoi(argv[1]));
     target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -152,6 +155,10 @@ int main(int argc, char **argv) {
             done++;
             int64_t at = now_ns();
             note(at - c->due);
+            if (one_each) {
+                close(c->fd);
+                open_connection(i);
+            }
             c->due = interval ? c->due + period : at;
             if (!interval || c->due <= at) send_request(i);
         }
