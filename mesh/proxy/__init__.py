@@ -5,13 +5,14 @@
     detect      what the first bytes say, raced against a server that speaks first
     downstream_h1 -> exchange -> forwarding                  one HTTP/1 request after the other (downstream_h1: its task; seat: its state)
     attempts -> transfer, upstream_h1                        the same request when it has to wait for something
+    proxy_header, tls (tls_context)                          who the client is, and what it encrypted, before the chain serves it
     opaque -> relay                                          bytes nobody looks into
     http2                                                    until there is a codec: relayed or refused
 
 What an exchange asks (all of it sync, without a socket): route, filters (cors, faults), balance, retry, breaker, outlier,
 forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
 
-What it stands on: poller (readiness), deadlines (timeouts), connect, pool, clusters, resolve (DNS), snapshots (compiled
+What it stands on: poller (readiness), deadlines (timeouts), connect, tls (a channel like the plain one), pool, clusters, resolve (DNS), snapshots (compiled
 configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap and main (the process).
 
 Modules with a .pxd beside them are the way of a plain request, compiled from the very same source (setup.py COMPILED). The
