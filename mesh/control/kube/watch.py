@@ -3,6 +3,7 @@
 Listing -> Watching   the list has replaced the kind in the store; the kind is synced from here on
 Watching -> Watching  the server ended the stream, or the connection broke: watch again from the last resourceVersion
 Watching -> Listing   410 Gone, any other refusal, or the periodic comparison is due
+Listing -> Listing    403 of a kind that has no effect here: it counts as synced, and is tried again
 Listing -> Absent     404: the CRD is not there; the kind counts as synced and empty until a CRD event wakes it
 """
 
@@ -89,6 +90,9 @@ class Watchers:
                     self._metrics.count("pilot_k8s_watch_relists", (("type", kind.name),))
                     delay = FIRST_RETRY_SECONDS
                 else:
+                    if error.status == 403 and kind in kinds.UNENFORCED:
+                        # No resource depends on these, only their status: an older ClusterRole must not keep us from serving.
+                        self._mark_synced(kind)
                     _log.warning("cannot follow %s: %s; again in %.1f s", kind, error, delay)
             # Jitter, so that a restarted API server is not met by everybody at once.
             await asyncio.sleep(delay * self._rng.uniform(0.5, 1.0))

@@ -104,6 +104,19 @@ def test_synced_means_every_kind_has_been_listed(tmp_path: pathlib.Path, api: Ku
     run(tmp_path, api, story)
 
 
+def test_a_right_that_is_missing_for_what_has_no_effect_holds_nothing_up(tmp_path: pathlib.Path, api: KubeApi) -> None:
+    inert = kinds.UNENFORCED[0]
+    api.refuse[inert.path(inert.versions[0])] += [403] * 1000
+    api.refuse[PODS] += [403]
+
+    async def story(rig: Rig) -> None:
+        assert rig.watchers is not None
+        await rig.watchers.synced.wait()
+        assert api.requests.count(("GET", PODS)) == 2, "what routes depend on is waited for"
+
+    run(tmp_path, api, story)
+
+
 def test_an_ended_watch_is_taken_up_where_it_ended(tmp_path: pathlib.Path, api: KubeApi) -> None:
     async def story(rig: Rig) -> None:
         await api.wait_for("WATCH", PODS)
