@@ -26,6 +26,8 @@ def inject(
     try:
         if settings_file:
             settings = parse_settings(Path(settings_file).read_text(encoding="utf-8"))
+            for warning in settings.warnings:
+                print(f"{settings_file}: warning: {warning}", file=sys.stderr)
         text = sys.stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
         injected, outcomes = inject_report(text, settings)
     except (OSError, UnicodeDecodeError) as exc:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from mesh.model.addr import Address
 from mesh.model.listener import AccessLog, Tracing
 from mesh.model.node import Node, Role
+from mesh.proxy.observe.access_log import ISTIO_JSON, ISTIO_TEXT, OWN_JSON
 from mesh.proxy.observe.telemetry import TelemetrySettings
 from mesh.proxy.probes import Prober, parse_probers
 from mesh.proxy.status_server import AppMetrics, parse_app_metrics
@@ -18,42 +19,6 @@ from mesh.proxy.status_server import AppMetrics, parse_app_metrics
 Parsed = TypeVar("Parsed")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOG_LEVELS = ("trace", "debug", "info", "warning", "warn", "error", "critical", "off")
-# Istio's mesh-wide default formats; the JSON keys are `EnvoyJSONLogFormatIstio`'s.
-_TEXT_FORMAT = (
-    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
-    "%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "
-    '"%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% '
-    '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" '
-    '"%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% '
-    "%DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
-)
-_JSON_FORMAT = (
-    ("start_time", "%START_TIME%"),
-    ("route_name", "%ROUTE_NAME%"),
-    ("method", "%REQ(:METHOD)%"),
-    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
-    ("protocol", "%PROTOCOL%"),
-    ("response_code", "%RESPONSE_CODE%"),
-    ("response_flags", "%RESPONSE_FLAGS%"),
-    ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
-    ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
-    ("bytes_received", "%BYTES_RECEIVED%"),
-    ("bytes_sent", "%BYTES_SENT%"),
-    ("duration", "%DURATION%"),
-    ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
-    ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
-    ("user_agent", "%REQ(USER-AGENT)%"),
-    ("request_id", "%REQ(X-REQUEST-ID)%"),
-    ("authority", "%REQ(:AUTHORITY)%"),
-    ("upstream_host", "%UPSTREAM_HOST%"),
-    ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
-    ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
-    ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
-    ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
-    ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
-    ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
-    ("origin", "%ORIGIN%"),
-)
 
 
 class BadEnvironment(ValueError):
@@ -201,7 +166,7 @@ def _telemetry(config: _Fields) -> TelemetrySettings:
         raise BadEnvironment(f"{log.variable}: format {encoding!r} is neither JSON nor TEXT")
     default_log = None
     if path:
-        default_log = AccessLog(path, json=_JSON_FORMAT) if encoding == "JSON" else AccessLog(path, text=_TEXT_FORMAT)
+        default_log = AccessLog(path, json=(*ISTIO_JSON, *OWN_JSON)) if encoding == "JSON" else AccessLog(path, text=ISTIO_TEXT)
     return TelemetrySettings(
         tracing.text("otlp", ""), Tracing(random_sampling_percent=sampling) if tracing else None, default_log
     )

@@ -48,7 +48,7 @@ ISTIO_JSON = (
     ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
     ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
 )
-OWN_JSON = (("trace_id", "%TRACE_ID%"), ("origin", "%METADATA(ROUTE:triomesh.io)%"))
+OWN_JSON = (("trace_id", "%TRACE_ID%"), ("route_origin", "%METADATA(ROUTE:triomesh.io)%"))
 
 Format = Callable[[Record], bytes]
 

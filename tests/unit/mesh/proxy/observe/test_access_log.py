@@ -27,7 +27,7 @@ def finished() -> Record:
 def test_json_has_istios_keys_in_istios_order_then_ours() -> None:
     line = compile_format(default_log("-", "JSON"))(finished())
     assert line.endswith(b"}\n") and line.count(b"\n") == 1
-    assert list(json.loads(line)) == [*(key for key, _ in ISTIO_JSON), "trace_id", "origin"]
+    assert list(json.loads(line)) == [*(key for key, _ in ISTIO_JSON), "trace_id", "route_origin"]
 
 
 def test_json_values_have_types() -> None:
