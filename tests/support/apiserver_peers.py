@@ -53,14 +53,8 @@ class Webhook:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Webhook]:
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
+        with _serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
 
 
 def json_patch(*operations: dict[str, Any]) -> dict[str, Any]:
@@ -111,11 +105,18 @@ class Kubelet:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Kubelet]:
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
+        with _serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
+
+
+@contextlib.contextmanager
+def _serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serve in a thread. Closes: `server`."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from mesh.sandbox.apiserver import status
 from mesh.sandbox.apiserver.registry import Resource, dig
+from mesh.sandbox.labels import meets
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 Labels = Mapping[str, str]
@@ -129,21 +130,7 @@ def match_selector(selector: Mapping[str, Any] | None, labels: Labels) -> bool:
         return False
     if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
         return False
-    return all(_expression(e, labels) for e in selector.get("matchExpressions") or ())
-
-
-def _expression(expression: Mapping[str, Any], labels: Labels) -> bool:
-    key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
-    match operator:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-    raise ValueError(f"label selector operator {operator!r}")
+    return all(meets(e, labels) for e in selector.get("matchExpressions") or ())
 
 
 def format_selector(selector: Mapping[str, Any] | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mesh.sandbox.kubeclient import Resource
+from mesh.sandbox.labels import meets
 
 Json = dict[str, Any]
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -98,20 +99,7 @@ def matches(selector: Json | None, labels: Json | None) -> bool:
         return False
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
-    return all(_meets(item, labels) for item in selector.get("matchExpressions") or ())
-
-
-def _meets(item: Json, labels: Json) -> bool:
-    key, values = item["key"], item.get("values") or ()
-    match item["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:
-            return key not in labels
+    return all(meets(item, labels) for item in selector.get("matchExpressions") or ())
 
 
 def short_hash(value: Any) -> str:

@@ -102,24 +102,12 @@ def deployments(shell: Shell) -> Workload:
 
 def replica_sets(shell: Shell) -> Workload:
     """ReplicaSets."""
-    pods = shell.informer(PODS)
-    return Workload(
-        shell,
-        REPLICA_SETS,
-        lambda found: replicaset.plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()),
-        (PODS,),
-    )
+    return _owners_of_pods(shell, REPLICA_SETS, replicaset.plan)
 
 
 def stateful_sets(shell: Shell) -> Workload:
     """StatefulSets."""
-    pods = shell.informer(PODS)
-    return Workload(
-        shell,
-        STATEFUL_SETS,
-        lambda found: statefulset.plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()),
-        (PODS,),
-    )
+    return _owners_of_pods(shell, STATEFUL_SETS, statefulset.plan)
 
 
 def daemon_sets(shell: Shell) -> Workload:
@@ -141,10 +129,7 @@ def daemon_sets(shell: Shell) -> Workload:
 
 def jobs(shell: Shell) -> Workload:
     """Jobs."""
-    pods = shell.informer(PODS)
-    return Workload(
-        shell, JOBS, lambda found: job.plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()), (PODS,)
-    )
+    return _owners_of_pods(shell, JOBS, job.plan)
 
 
 def cron_jobs(shell: Shell) -> Workload:
@@ -214,3 +199,9 @@ def load_balancers(shell: Shell) -> Queue[Key]:
 def informers_of(shell: Shell) -> list[Informer]:
     """Every informer that the wiring asked for."""
     return list(shell.informers.values())
+
+
+def _owners_of_pods(shell: Shell, resource: Resource, plan: Callable[[Json, list[Json], float], Plan]) -> Workload:
+    """A kind that is planned from the pods of its namespace alone."""
+    pods = shell.informer(PODS)
+    return Workload(shell, resource, lambda found: plan(found, list(pods.all(found["metadata"]["namespace"])), shell.clock()), (PODS,))

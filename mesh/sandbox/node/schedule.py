@@ -6,6 +6,8 @@ Source: Kubernetes "Assigning Pods to Nodes", "Taints and Tolerations". One node
 from collections.abc import Mapping
 from typing import Any
 
+from mesh.sandbox.labels import meets
+
 Json = dict[str, Any]
 
 
@@ -42,19 +44,12 @@ def _matches_affinity(spec: Json, labels: Mapping[str, str], name: str) -> bool:
 
 
 def _matches(requirement: Json, labels: Mapping[str, str]) -> bool:
-    key, values = requirement["key"], requirement.get("values") or []
     match requirement["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
+        case "In" | "NotIn" | "Exists" | "DoesNotExist":
+            return meets(requirement, labels)
         case "Gt" | "Lt" as operator:
             try:
-                have, want = int(labels[key]), int(values[0])
+                have, want = int(labels[requirement["key"]]), int(requirement["values"][0])
             except (KeyError, ValueError, IndexError):
                 return False
             return have > want if operator == "Gt" else have < want

@@ -62,8 +62,8 @@ async def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 async def test_a_second_container_may_join_the_processes_of_the_first(tmp_path: Path) -> None:
     async with runtime(tmp_path) as box:
-        await box.start("exec sleep 1000")
-        await box.start("exec sleep 1000", id="u/d/0", target="u/c/0", log=str(tmp_path / "logs" / "d.log"), directory=str(tmp_path / "d"))
+        await box.start("", argv=["sleep", "1000"])
+        await box.start("", argv=["sleep", "1000"], id="u/d/0", target="u/c/0", log=str(tmp_path / "logs" / "d.log"), directory=str(tmp_path / "d"))
         assert await run_command(box.client, "u/d/0", ["cat", "/proc/1/comm", "/proc/2/comm"]) == (0, "sleep\nsleep\n")
         await box.client.signal("u/c/0", 9)
         # The kernel ends everybody in the namespace of a first process that ends.
