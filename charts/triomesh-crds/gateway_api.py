@@ -6,7 +6,7 @@ channel in the annotation.
 
 from typing import Any
 
-from schema import BOOL, PORT, STR, Schema, arr, crd, enum, mapping, obj, req, text, whole
+from schema import BOOL, PORT, STR, Schema, arr, crd, enum, mapping, obj, req, rules, text, whole
 
 GROUP = "gateway.networking.k8s.io"
 _DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
@@ -66,6 +66,12 @@ _LISTENER = obj(
     port=req(PORT | {"format": "int32"}),
     protocol=req(text(rf"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$|^{_DNS}\/[A-Za-z0-9]+$", 1, 255)),
     tls=obj(
+        # Whoever ends TLS needs a certificate, or options of an implementation's own that say where it comes from.
+        {"anyOf": [
+            {"properties": {"mode": {"enum": ["Passthrough"]}}},
+            {"required": ["certificateRefs"], "properties": {"certificateRefs": {"minItems": 1}}},
+            {"required": ["options"], "properties": {"options": {"minProperties": 1}}},
+        ]},
         mode=enum("Terminate", "Passthrough", default="Terminate"),
         certificateRefs=arr(
             obj(group=_default(_GROUP, ""), kind=_default(_KIND, "Secret"), name=req(_NAME), namespace=_NAMESPACE), most=64
@@ -110,13 +116,15 @@ _ROUTE_STATUS = obj(parents=req(arr(obj(parentRef=req(_PARENT_REF), controllerNa
 _BACKEND: dict[str, Schema | req] = {
     "group": _default(_GROUP, ""), "kind": _default(_KIND, "Service"), "name": req(_NAME), "namespace": _NAMESPACE, "port": PORT,
 }  # fmt: skip
+# A Service has many ports; other kinds may have one of their own.
+_NAMES_PORT: Schema = {"anyOf": [{"required": ["port"]}, {"not": {"properties": {"group": {"enum": [""]}, "kind": {"enum": ["Service"]}}}}]}
 _WEIGHT = whole(0, 1000000, default=1, format="int32")
 _HEADER = obj(name=req(_HEADER_NAME), value=req(text(least=1, most=4096)))
 _HEADER_LIST = arr(_HEADER, most=16, keys=["name"])
 _MODIFIER = obj(set=_HEADER_LIST, add=_HEADER_LIST, remove=arr(STR, most=16, unique=True))
 _MIRROR = obj(
     {"not": {"required": ["percent", "fraction"]}},
-    backendRef=req(obj(**_BACKEND)),
+    backendRef=req(obj(_NAMES_PORT, **_BACKEND)),
     percent=whole(0, 100),
     fraction=obj(numerator=req(whole(0)), denominator=whole(1, default=100)),
 )
@@ -155,8 +163,13 @@ def _filter(fields: dict[str, Schema]) -> Schema:
     return obj({"oneOf": cases}, type=req(enum(*types.values())), **fields)
 
 
-_HTTP_FILTERS = arr(_filter(_HTTP_FILTER_FIELDS), most=16)
-_GRPC_FILTERS = arr(_filter(_FILTER_FIELDS), most=16)
+def _once(*types: str) -> Schema:
+    """Filters of these types appear once at most; mirrors may be several."""
+    return rules(*((f"self.filter(f, f.type == '{name}').size() <= 1", f"there may be one {name} only") for name in types))
+
+
+_HTTP_FILTERS = arr(_filter(_HTTP_FILTER_FIELDS), most=16) | _once("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS")
+_GRPC_FILTERS = arr(_filter(_FILTER_FIELDS), most=16) | _once("RequestHeaderModifier", "ResponseHeaderModifier")
 _MATCH_KIND = enum("Exact", "RegularExpression", default="Exact")
 _HEADER_MATCHES = arr(
     obj(type=_MATCH_KIND, name=req(_HEADER_NAME), value=req(text(least=1, most=4096))), most=16, keys=["name"]
@@ -184,17 +197,34 @@ _HTTP_RULE = obj(
     name=_SECTION,
     matches=_default(arr(_HTTP_MATCH, most=64), [{"path": _ANY_PATH}]),
     filters=_HTTP_FILTERS,
-    backendRefs=arr(obj(**_BACKEND, weight=_WEIGHT, filters=_HTTP_FILTERS), most=16),
+    backendRefs=arr(obj(_NAMES_PORT, **_BACKEND, weight=_WEIGHT, filters=_HTTP_FILTERS), most=16),
     timeouts=obj(request=_DURATION, backendRequest=_DURATION),
     retry=_RETRY,
 )
-_COMMON: dict[str, Schema] = {"parentRefs": arr(_PARENT_REF, most=32), "hostnames": arr(_HOSTNAME, most=16)}
+def _equal(key: str) -> str:
+    """Both have it and the same, or neither has it. (CEL's own word is written __namespace__.)"""
+    return f"(has(a.{key}) && has(b.{key}) && a.{key} == b.{key} || !has(a.{key}) && !has(b.{key}))"
+
+
+_SAME = f"a.group == b.group && a.kind == b.kind && a.name == b.name && {_equal('__namespace__')}"
+_PARENTS = arr(_PARENT_REF, most=32) | rules(
+    (f"self.all(a, self.all(b, !({_SAME}) || has(a.sectionName) == has(b.sectionName)))", "references to one parent all name a sectionName, or there is one only"),
+    (f"self.all(a, self.exists_one(b, {_SAME} && {_equal('sectionName')}))", "a parent's section is referred to once"),
+)
+_COMMON: dict[str, Schema] = {"parentRefs": _PARENTS, "hostnames": arr(_HOSTNAME, most=16)}
 _HTTP_ROUTE = obj(**_COMMON, rules=_default(arr(_HTTP_RULE, most=16), [{"matches": [{"path": _ANY_PATH}]}]))
+_GRPC_METHOD = obj(
+    {"anyOf": [{"required": ["service"]}, {"required": ["method"]}], "oneOf": [
+        {"properties": {"type": {"enum": ["RegularExpression"]}}},
+        {"properties": {"type": {"enum": ["Exact"]}, "service": {"pattern": r"^\.?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"}, "method": {"pattern": r"^[A-Za-z_]\w*$"}}},
+    ]},
+    type=_MATCH_KIND, service=text(most=1024), method=text(most=1024),
+)  # fmt: skip
 _GRPC_RULE = obj(
     name=_SECTION,
-    matches=arr(obj(method=obj(type=_MATCH_KIND, service=text(most=1024), method=text(most=1024)), headers=_HEADER_MATCHES), most=64),
+    matches=arr(obj(method=_GRPC_METHOD, headers=_HEADER_MATCHES), most=64),
     filters=_GRPC_FILTERS,
-    backendRefs=arr(obj(**_BACKEND, weight=_WEIGHT, filters=_GRPC_FILTERS), most=16),
+    backendRefs=arr(obj(_NAMES_PORT, **_BACKEND, weight=_WEIGHT, filters=_GRPC_FILTERS), most=16),
 )
 _GRPC_ROUTE = obj(**_COMMON, rules=arr(_GRPC_RULE, most=16))
 _GRANT = obj(

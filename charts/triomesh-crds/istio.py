@@ -227,7 +227,12 @@ _AUTHORIZATION_POLICY = obj(
     **_ATTACH,
 )
 _MTLS = obj(mode=enum("UNSET", "DISABLE", "PERMISSIVE", "STRICT"))
-_PEER_AUTHENTICATION = obj(selector=_SELECTOR, mtls=_MTLS, portLevelMtls=mapping(_MTLS) | {"minProperties": 1})
+# A port's own mode concerns certain workloads.
+_NAMES_WORKLOADS: Schema = {"anyOf": [
+    {"not": {"required": ["portLevelMtls"]}},
+    {"required": ["selector"], "properties": {"selector": {"required": ["matchLabels"], "properties": {"matchLabels": {"minProperties": 1}}}}},
+]}  # fmt: skip
+_PEER_AUTHENTICATION = obj(_NAMES_WORKLOADS, selector=_SELECTOR, mtls=_MTLS, portLevelMtls=mapping(_MTLS) | {"minProperties": 1})
 _URL = text(r"^https?://", 1, 2048)
 _NAME = text(least=1)
 _JWT_RULE = obj(
@@ -249,6 +254,10 @@ _REQUEST_AUTHENTICATION = obj(_ATTACHED_ONCE, jwtRules=arr(_JWT_RULE, most=4096)
 
 _MODE = enum("CLIENT_AND_SERVER", "CLIENT", "SERVER")
 _PROVIDERS = arr(obj(name=req(_NAME)))
+_HAS_VALUE: Schema = {"anyOf": [
+    {"not": {"required": ["operation"], "properties": {"operation": {"enum": ["UPSERT"]}}}},
+    {"required": ["value"], "properties": {"value": {"minLength": 1}}},
+]}  # fmt: skip
 _METRIC = enum(
     "ALL_METRICS", "REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE", "TCP_OPENED_CONNECTIONS",
     "TCP_CLOSED_CONNECTIONS", "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES", "GRPC_REQUEST_MESSAGES", "GRPC_RESPONSE_MESSAGES",
@@ -275,7 +284,7 @@ _TELEMETRY = obj(
                 obj(
                     match=obj(one_of("metric", "customMetric"), metric=_METRIC, customMetric=_NAME, mode=_MODE),
                     disabled=MAYBE,
-                    tagOverrides=mapping(obj(operation=enum("UPSERT", "REMOVE"), value=STR)),
+                    tagOverrides=mapping(obj(_HAS_VALUE, operation=enum("UPSERT", "REMOVE"), value=STR)),
                 )
             ),
             reportingInterval=DURATION,

@@ -86,6 +86,11 @@ def one_of(*names: str) -> Schema:
     return {"oneOf": [{"not": {"anyOf": singles}}, *singles]}
 
 
+def rules(*pairs: tuple[str, str]) -> Schema:
+    """What only CEL can say: (rule, message) pairs."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
 STR = text()
 BOOL: Schema = {"type": "boolean"}
 MAYBE: Schema = {"type": "boolean", "nullable": True}

@@ -55,9 +55,9 @@ def validate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
     causes = validation.metadata(new, old, resource)
     if resource.custom:
         causes += _structure(new, {**resolve(resource.schema), "properties": {**resolve(resource.schema).get("properties", {}), **TYPE_META}})
-        more, warnings = crd.evaluate_rules(new, old, resource)
-        causes += more if not causes else []
-        call.warnings += [w for w in warnings if w not in call.warnings]
+        if not causes:  # rules may rely on the schema, and on its bounds: they cost by what they look at
+            causes, warnings = crd.evaluate_rules(new, old, resource)
+            call.warnings += [w for w in warnings if w not in call.warnings]
     else:
         # Checks of the kind may rely on types and required fields.
         found = _structure(new, resource.schema)
