@@ -40,6 +40,13 @@ class Reach:
             write(self._file, {known: sock.getsockname()[1] for known, sock in self._listeners.items()})
         return f"{self._host}:{self._listeners[target].getsockname()[1]}"
 
+    def close(self) -> None:
+        """Listen no more; connections that were made go on."""
+        for sock in self._listeners.values():
+            self._loop.forget(sock.fileno())
+            sock.close()
+        self._listeners.clear()
+
     def _listen(self, target: str, port: int) -> None:
         address = parse_address(target)
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

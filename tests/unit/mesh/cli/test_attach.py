@@ -1,0 +1,94 @@
+"""What `sandbox up --kubeconfig` refuses before it touches anything, and what it writes. On a real server: tests/e2e with --kube=real."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from mesh.cli import attach
+from mesh.cli.failure import CommandError
+from mesh.sandbox import pki
+from mesh.sandbox.layout import Layout
+
+
+def kubeconfig(directory: Path, server: str = "https://127.0.0.1:1") -> Path:
+    """With its CA beside it, as files."""
+    keys = pki.ensure(directory / "pki")
+    path = directory / "kubeconfig"
+    user = {"client-certificate": "pki/admin.crt", "client-key": str(keys.key("admin"))}
+    other = {"name": "other", "user": {"token": "secret"}}
+    path.write_text(json.dumps({
+        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": server, "certificate-authority": str(keys.ca)}}], "users": [{"name": "u", "user": user}, other],
+    }))  # fmt: skip
+    return path
+
+
+def test_the_current_context_is_kept_alone_with_its_files_inside(tmp_path: Path) -> None:
+    found = attach._flattened(kubeconfig(tmp_path))
+    assert [user["name"] for user in found["users"]] == ["u"]
+    user: dict[str, Any] = found["users"][0]["user"]
+    assert set(user) == {"client-certificate-data", "client-key-data"}
+    assert base64.b64decode(user["client-certificate-data"]) == (tmp_path / "pki/admin.crt").read_bytes()
+    assert "secret" not in json.dumps(found)
+
+
+def test_credentials_of_the_daemons_are_their_own_and_lead_inside(tmp_path: Path) -> None:
+    admin = attach._flattened(kubeconfig(tmp_path))
+    keys = pki.issue(pki.Pki(tmp_path / "pki"), tmp_path / "issued", attach.CREDENTIALS)
+    found = attach._inside_kubeconfig(keys, "node", ("198.18.0.1", 6443), "127.0.0.1", admin["clusters"][0]["cluster"])
+    place = found["clusters"][0]["cluster"]
+    assert (place["server"], place["tls-server-name"]) == ("https://198.18.0.1:6443", "127.0.0.1")
+    cert = x509.load_pem_x509_certificate(base64.b64decode(found["users"][0]["user"]["client-certificate-data"]))
+    assert cert.subject.rfc4514_string() == "CN=triomesh:sandbox-node"
+    assert not (tmp_path / "issued/ca.key").exists(), "the CA's key stays where it is"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lambda d: (d / "kubeconfig").write_text("{"), "not a kubeconfig with a current context"),
+        (lambda d: (d / "kubeconfig").write_text("{}"), "not a kubeconfig with a current context"),
+        (lambda d: (d / "pki/admin.crt").unlink(), "not a kubeconfig with a current context"),
+        (lambda d: (d / "pki/ca.key").unlink(), "name with --pki the directory of the CA"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_words(tmp_path: Path, break_it: Any, words: str) -> None:
+    path = kubeconfig(tmp_path)
+    break_it(tmp_path)
+    with pytest.raises(CommandError, match=words):
+        attach.attach(Layout("x", tmp_path / "x"), path, None, "auto", with_mesh=True)
+    assert not (tmp_path / "x").exists()
+
+
+def test_another_servers_ca_is_refused(tmp_path: Path) -> None:
+    pki.ensure(tmp_path / "other/pki")
+    with pytest.raises(CommandError, match="is not the CA of the kubeconfig's cluster"):
+        attach.attach(Layout("x", tmp_path / "x"), kubeconfig(tmp_path), tmp_path / "other/pki", "auto", with_mesh=True)
+
+
+def test_a_sandbox_with_its_own_server_is_not_attached(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/state.db").touch()
+    with pytest.raises(CommandError, match="sandbox x has an API server of its own"):
+        attach.attach(Layout("x", tmp_path / "x"), kubeconfig(tmp_path), None, "auto", with_mesh=True)
+
+
+@pytest.mark.parametrize(("text", "found"), [("127.0.0.1:4317", "127.0.0.1:4317"), ("[::1]:4317", "[::1]:4317"), ("localhost:1", ("127.0.0.1:1", "[::1]:1"))])
+def test_host_addresses(text: str, found: str | tuple[str, ...]) -> None:
+    assert attach.host_address(text) in (found if isinstance(found, tuple) else (found,))
+
+
+@pytest.mark.parametrize("text", ["4317", "127.0.0.1", "127.0.0.1:otlp", "no.such.host.invalid:1"])
+def test_what_is_no_host_and_port(text: str) -> None:
+    with pytest.raises(CommandError, match="is no HOST:PORT that this machine can resolve"):
+        attach.host_address(text)
+
+
+def test_least_rights_go_with_the_least_controllers() -> None:
+    few = {item["metadata"]["name"] for item in attach._rbac(("loadbalancers", "scheduler"))}
+    assert "triomesh:sandbox-controllers" not in few
+    assert {item["metadata"]["name"] for item in attach._rbac(("endpoints",))} - few == {"triomesh:sandbox-controllers"}
