@@ -92,7 +92,7 @@ def _apply_inert(mesh: Mesh, stage: KubeStage) -> None:
 
 def test_nothing_is_refused_and_nothing_is_granted_in_vain(walked: KubeStage) -> None:
     entries = audited(walked.kube.audit_log)
-    assert denied(entries) == []
+    assert denied(entries, walked.outages) == []
     does = used(entries)
     roles = [item for item in documents(CHARTS / "triomesh/manifests", {"VERSION": "x"}) if item["kind"] in ("Role", "ClusterRole")]
     for name, spare in SPARE.items():

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class KubeStage(Stage):
         self._controllers = controllers
         self._servers = ExitStack()
         self._kube: RealKube | None = None
+        self.outages: list[tuple[datetime, datetime]] = []
 
     @property
     def kube(self) -> RealKube:
@@ -42,8 +44,10 @@ class KubeStage(Stage):
 
     def restart_api_server(self) -> None:
         """SIGKILL it; returns when it is ready again."""
+        killed_at = datetime.now(UTC)
         self.kube.kill("apiserver")
         self.kube.start("apiserver")
+        self.outages.append((killed_at, datetime.now(UTC)))
 
     def down(self) -> None:
         try:
@@ -58,12 +62,16 @@ def audited(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def denied(entries: list[dict[str, Any]]) -> list[str]:
-    """Requests of the mesh or the sandbox that were refused for want of a right."""
+def denied(entries: list[dict[str, Any]], outages: list[tuple[datetime, datetime]]) -> list[str]:
+    """Requests of the mesh or the sandbox that were refused for want of a right.
+
+    Not those of an outage: a server that is not ready yet has not read its roles and refuses everybody.
+    """
     return [
         f"{entry['user'].get('username')} {entry['verb']} {entry['requestURI']}: {entry['responseStatus'].get('code')}"
         for entry in entries
         if "triomesh" in entry["user"].get("username", "") and entry.get("responseStatus", {}).get("code") in (401, 403)
+        and not any(begin <= datetime.fromisoformat(entry["requestReceivedTimestamp"]) <= end for begin, end in outages)
     ]
 
 
