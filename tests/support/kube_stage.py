@@ -65,12 +65,12 @@ def audited(log: Path) -> list[dict[str, Any]]:
 def denied(entries: list[dict[str, Any]], outages: list[tuple[datetime, datetime]]) -> list[str]:
     """Requests of the mesh or the sandbox that were refused for want of a right.
 
-    Not those of an outage: a server that is not ready yet has not read its roles and refuses everybody.
+    Not those by admission, as of an event in a namespace that ends; nor those of an outage: a server that is not ready yet has not read its roles and refuses everybody.
     """
     return [
         f"{entry['user'].get('username')} {entry['verb']} {entry['requestURI']}: {entry['responseStatus'].get('code')}"
         for entry in entries
-        if "triomesh" in entry["user"].get("username", "") and entry.get("responseStatus", {}).get("code") in (401, 403)
+        if "triomesh" in entry["user"].get("username", "") and (entry.get("responseStatus", {}).get("code") == 401 or entry.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid")
         and not any(begin <= datetime.fromisoformat(entry["requestReceivedTimestamp"]) <= end for begin, end in outages)
     ]
 
