@@ -52,6 +52,7 @@ class RuntimeClient:
         self._sock = sock
         self._send_lock = trio.Lock()
         self._next = 1
+        self._is_over = False
         self._waiting: dict[int, trio.MemorySendChannel[tuple[Json, list[int]]]] = {}
         self._exits: dict[str | int, Exit] = {}
         self._watchers: dict[str | int, trio.Event] = {}
@@ -83,6 +84,10 @@ class RuntimeClient:
                 self._receive(json.loads(data), _descriptors(ancillary))
         except OSError as exc:
             raise RuntimeFailure(f"the container runtime has gone away: {exc}") from exc
+        finally:
+            self._is_over = True
+            for waiting in self._waiting.values():
+                waiting.close()  # nobody will receive their answers any more
 
     async def containers(self) -> dict[str, Known]:
         """Every container the runtime knows."""
@@ -137,16 +142,22 @@ class RuntimeClient:
         return self._exits.get(target)
 
     async def _call(self, request: Json, fds: tuple[int, ...] | list[int] = ()) -> tuple[Json, list[int]]:
+        if self._is_over:
+            raise RuntimeFailure("the container runtime has gone away")
         number, self._next = self._next, self._next + 1
         send, receive = trio.open_memory_channel[tuple[Json, list[int]]](1)
         self._waiting[number] = send
         data = json.dumps({"id": number, **request}).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"".join(fd.to_bytes(4, "little") for fd in fds))] if fds else []
         # Shielded: an answer may carry descriptors that must not be lost, and a start must not be forgotten half-way.
-        with trio.CancelScope(shield=True):
-            async with self._send_lock:
-                await self._sock.sendmsg([data], rights)
-            answer, received = await receive.receive()
+        try:
+            with trio.CancelScope(shield=True):
+                async with self._send_lock:
+                    await self._sock.sendmsg([data], rights)
+                answer, received = await receive.receive()
+        except (trio.EndOfChannel, OSError) as exc:
+            await trio.lowlevel.checkpoint_if_cancelled()  # everything ends: that is no failure
+            raise RuntimeFailure("the container runtime has gone away") from exc
         if "error" in answer:
             raise RuntimeFailure(answer["error"])
         ok: Json = answer["ok"]

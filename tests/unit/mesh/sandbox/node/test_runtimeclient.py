@@ -1,10 +1,12 @@
 """The client of a real runtime."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from mesh.sandbox.node.runtimeclient import RuntimeClient, RuntimeFailure
 from tests.support.node_runtime import runtime
@@ -60,6 +62,41 @@ async def test_a_runtime_that_goes_is_said(tmp_path: Path) -> None:
         async with runtime(tmp_path) as box:
             box.process.kill()
             await trio.sleep_forever()
+
+
+async def test_a_runtime_that_goes_while_it_is_asked_is_said_to_who_asks(tmp_path: Path) -> None:
+    failures: list[str] = []
+
+    async def ask(client: RuntimeClient) -> None:
+        with trio.CancelScope(shield=True):
+            try:
+                await client.containers()
+            except RuntimeFailure as exc:
+                failures.append(str(exc))
+
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeFailure, match="has gone away")):
+        async with runtime(tmp_path) as box, trio.open_nursery() as nursery:
+            box.process.send_signal(signal.SIGSTOP)
+            nursery.start_soon(ask, box.client)
+            await trio.testing.wait_all_tasks_blocked()
+            box.process.kill()
+            await trio.sleep_forever()
+    assert failures == ["the container runtime has gone away"]
+    with pytest.raises(RuntimeFailure, match="has gone away"):
+        await box.client.containers()
+
+
+async def test_a_call_does_not_outlive_who_would_receive_its_answer(tmp_path: Path) -> None:
+    async with runtime(tmp_path) as box:
+        second = await RuntimeClient.connect(tmp_path / "s")
+        box.process.send_signal(signal.SIGSTOP)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(second.run)
+                nursery.start_soon(second.containers)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        second.close()
 
 
 async def test_no_runtime_is_an_os_error(tmp_path: Path) -> None:
