@@ -10,6 +10,7 @@
 
 import secrets
 import socket
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -90,6 +91,7 @@ class Here:
     client: KubeClient
     informers: dict[Resource, Informer]
     state: Path
+    runtime: "subprocess.Popen[bytes]"
 
     async def create(self, name: str, script: str = "sleep 1000", container: Json | None = None, **spec: Any) -> Json:
         """Create a pod whose container `main` runs `sh -c script`."""
@@ -157,7 +159,7 @@ async def node(directory: Path, *, networked: bool = False) -> AsyncIterator[Her
             informers[PODS].subscribe(made.on_pod)
             for resource in (CONFIGMAPS, SECRETS, SERVICES):
                 informers[resource].subscribe(made.on_config)
-            yield Here(context, made, client, informers, directory / "api")
+            yield Here(context, made, client, informers, directory / "api", box.process)
             for pod in list(informers[PODS].all()):
                 await client.delete(PODS, "default", pod["metadata"]["name"], grace_seconds=0)
             for pod in list(informers[PODS].all()):

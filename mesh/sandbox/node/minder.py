@@ -38,6 +38,7 @@ class Minder:
         self.pod, self.spec, self.record = pod, spec, record
         self.passed = trio.Event()
         self.key = ""
+        self._killed = ""
         self._redefined = trio.Event()
         self._reset_backoff()
 
@@ -76,6 +77,10 @@ class Minder:
         """preStop, SIGTERM, and SIGKILL when the time is over. Returns when it has ended."""
         if not self.is_running():
             return
+        if self._killed == self.key:  # somebody is at it, and follows the pod's grace when that is shortened
+            await self.pod.node.runtime.wait(self.key)
+            return
+        self._killed = self.key
         self.pod.event("Normal", "Killing", why, self.spec["name"])
         runtime = self.pod.node.runtime
         with self.pod.grace.scope(trio.current_time() + grace_seconds):
@@ -118,6 +123,9 @@ class Minder:
             target = Target(self.spec, self.key, self.pod.ip)
             nursery.start_soon(Attendant(self.pod, target, self.record, self.passed, self.kill).run, adopted)
             nursery.start_soon(self._replace_when_redefined)
+            if self.pod.stopping:  # while it was being started: who stopped the others found nothing to kill here
+                left = max(0.0, self.pod.grace.deadline - trio.current_time())
+                nursery.start_soon(self.kill, left, f"Stopping container {self.spec['name']}")
             end = await self.pod.node.runtime.wait(self.key)
             nursery.cancel_scope.cancel()
         return self._ended(end, state.started_at)

@@ -1,11 +1,13 @@
 """The life of a pod: order of its containers, deadlines, deletion, ephemeral containers; on a real node."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from mesh.sandbox.kubeclient import PODS
 from tests.support.node import is_running, node, state_of, status_of
@@ -76,6 +78,20 @@ async def test_a_deletion_without_grace_shortens_one_with_it(tmp_path: Path) -> 
         await here.client.delete(PODS, "default", "p", grace_seconds=1000)
         await here.event("p", "Killing")
         await here.client.delete(PODS, "default", "p", grace_seconds=1)
+        with trio.fail_after(10):
+            await here.until("p", lambda found: found is None)
+
+
+async def test_a_pod_that_is_deleted_while_its_container_starts_stops_it(tmp_path: Path) -> None:
+    async with node(tmp_path) as here:
+        here.runtime.send_signal(signal.SIGSTOP)
+        pod = await here.create("p", "trap 'exit 0' TERM; sleep 1000 & wait")
+        await here.event("p", "Created")  # the runtime has been asked, and does not answer yet
+        await here.client.delete(PODS, "default", "p", grace_seconds=1)
+        worker = here.node.workers[pod["metadata"]["uid"]]
+        await here.until("p", lambda found: worker.stopping)
+        await trio.testing.wait_all_tasks_blocked()
+        here.runtime.send_signal(signal.SIGCONT)
         with trio.fail_after(10):
             await here.until("p", lambda found: found is None)
 
