@@ -1,6 +1,8 @@
 """Children that become something, or say why they do not."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,18 @@ from mesh.sandbox.node.fork import Forker
 from mesh.sandbox.node.launch import CommandError
 from mesh.sandbox.node.poller import Poller
 
+# The Forker is for a single-threaded process, and these tests change namespaces of the whole process they run in: a test
+# worker with other tests' threads in it dies of that. So the file runs once more, in a process of its own.
+ALONE = os.environ.get("TRIOMESH_TEST_ALONE") == "1"
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root (setns)")]
+alone = pytest.mark.skipif(not ALONE, reason="runs in the process that test_in_a_process_of_its_own starts")
+
+
+@pytest.mark.skipif(ALONE, reason="this is that process")
+def test_in_a_process_of_its_own() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", __file__]
+    done = subprocess.run(command, env={**os.environ, "TRIOMESH_TEST_ALONE": "1"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout + done.stderr
 
 
 def run(become: object, tty: bool = False) -> tuple[str, str, int]:
@@ -41,10 +54,12 @@ def execute(*argv: str) -> object:
     return lambda: os.execvp(argv[0], argv)
 
 
+@alone
 def test_a_child_has_its_descriptors_and_a_session_of_its_own() -> None:
     assert run(execute("sh", "-c", 'echo out; echo err >&2; read x || echo end; test $(ps -o sid= -p $$) = $$; exit 3')) == ("", "out\nerr\nend\n", 3)
 
 
+@alone
 def test_a_terminal_is_the_childs_own() -> None:
     why, text, code = run(execute("sh", "-c", "tty -s <&2 && echo yes >/dev/tty"), tty=True)
     assert (why, text.strip(), code) == ("", "yes", 0)
@@ -62,6 +77,7 @@ def raise_other() -> None:
     raise ValueError("odd")
 
 
+@alone
 @pytest.mark.parametrize(
     ("become", "words"),
     [(raise_command, "no such thing"), (raise_os, "No such file or directory: /none/of/this"), (raise_other, "ValueError: odd")],
@@ -70,6 +86,7 @@ def test_why_a_child_became_nothing_is_said(become: object, words: str) -> None:
     assert run(become) == (words, "", 128)
 
 
+@alone
 def test_a_namespace_joined_for_the_child_is_left_again() -> None:
     before = os.readlink("/proc/self/ns/pid_for_children")
     linux.unshare(linux.CLONE_NEWPID)
@@ -77,6 +94,7 @@ def test_a_namespace_joined_for_the_child_is_left_again() -> None:
     assert os.readlink("/proc/self/ns/pid_for_children") == before
 
 
+@alone
 def test_the_parents_copies_are_closed(tmp_path: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     run(execute("true"))
