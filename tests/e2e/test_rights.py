@@ -40,7 +40,7 @@ ON_HOST = """
 apiVersion: v1
 kind: Pod
 metadata: {name: on-host}
-spec: {hostNetwork: true, terminationGracePeriodSeconds: 0, containers: [{name: a, image: pause}]}
+spec: {hostNetwork: true, terminationGracePeriodSeconds: 1, containers: [{name: a, image: pause}]}
 """
 SECRET, BROKEN = "triomesh-injector-certs", "bm9uZQ=="
 # Granted and rightly not used by a walk: what repairs, and what a race needs.
@@ -70,7 +70,7 @@ def walked(bookinfo: Mesh, stage: KubeStage) -> KubeStage:
     _apply_inert(mesh, stage)
     mesh.cluster.apply(ON_HOST, NAMESPACE)
     until(lambda: any(event["reason"] == "InjectionSkipped" for event in mesh.kube.list("v1", "Event", NAMESPACE)), "the event of the skipped pod")
-    mesh.kubectl("delete", "pod/on-host", "--wait=false", namespace=NAMESPACE)
+    mesh.kubectl("delete", "pod/on-host", "--timeout=40s", namespace=NAMESPACE)  # the node says when it has ended
     mesh.kube.merge("v1", "Secret", SECRET, {"data": {"tls.crt": BROKEN}}, SYSTEM)
     until(lambda: mesh.kube.get("v1", "Secret", SECRET, SYSTEM)["data"]["tls.crt"] != BROKEN, "the injector mends its Secret")
     mesh.kubectl("rollout", "restart", "deployment/ratings-v1", namespace=NAMESPACE)
