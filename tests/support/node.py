@@ -8,10 +8,12 @@
 `networked=True` also makes the node's network namespace, for pods with networks of their own.
 """
 
+import gc
 import secrets
 import socket
 import subprocess
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -53,6 +55,19 @@ Holds = Callable[[Json | None], bool]
 async def api_client(directory: Path) -> AsyncIterator[KubeClient]:
     """An API server with the `default` service account, and its admin."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    try:
+        async with _serving(directory, listener) as client:
+            yield client
+    finally:
+        # httpcore leaves a connection that was cancelled while it was being made to the garbage collector: collect it here, and
+        # not in the middle of another test, which would be blamed for it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+
+@asynccontextmanager
+async def _serving(directory: Path, listener: socket.socket) -> AsyncIterator[KubeClient]:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_api, directory, [listener])
@@ -114,6 +129,11 @@ class Here:
 
         await until(self.informers[EVENTS], "", seen)
         return found[-1]
+
+    async def said(self, pod: Json, words: str, container: str = "main") -> None:
+        """Wait until a container has written `words`: asked of the runtime again and again, which writes them."""
+        while words not in self.log(pod, container):
+            await self.context.runtime.containers()
 
     def log(self, pod: Json, container: str = "main", attempt: int = 0) -> str:
         """What a container has written."""

@@ -17,12 +17,11 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="ne
 
 async def test_a_pod_on_the_nodes_network_has_the_nodes_name_and_ends_without_a_trace(tmp_path: Path) -> None:
     async with node(tmp_path) as here:
-        pod = await here.create("p", "hostname; cat /etc/hostname; echo $HOSTNAME; sleep 1000")
+        pod = await here.create("p", "hostname; cat /etc/hostname; echo $HOSTNAME; echo end; sleep 1000")
         pod = await here.until("p", is_running)
         assert (pod["status"]["podIP"], pod["status"]["hostIP"]) == ("198.18.0.1", "198.18.0.1")
-        while here.log(pod).count("\n") < 3:
-            await here.context.runtime.containers()
-        assert [line.split(" ", 3)[3] for line in here.log(pod).splitlines()] == ["node", "node", "node"]
+        await here.said(pod, "end")
+        assert [line.split(" ", 3)[3] for line in here.log(pod).splitlines()] == ["node", "node", "node", "end"]
         spaces = here.node.workers[pod["metadata"]["uid"]].files.namespaces
         assert all(path.exists() for path in spaces.values()) and socket.gethostname() != "node"
         await here.client.delete(PODS, "default", "p", grace_seconds=1)

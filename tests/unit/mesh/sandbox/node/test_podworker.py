@@ -31,7 +31,7 @@ async def test_init_containers_and_sidecars_come_in_order_before_the_rest(tmp_pa
         started = {"exec": {"command": ["test", "-e", "/v/up"]}}
         inits = [
             container("one", "echo one >>/v/log", **share),
-            container("side", "echo side >>/v/log; touch /v/up; trap 'exit 0' TERM; sleep 1000 & wait", restartPolicy="Always", startupProbe={**started, "periodSeconds": 1}, **share),
+            container("side", "trap 'exit 0' TERM; echo side >>/v/log; touch /v/up; sleep 1000 & wait", restartPolicy="Always", startupProbe={**started, "periodSeconds": 1}, **share),
             container("two", "echo two >>/v/log", **share),
         ]
         spec = {"initContainers": inits, "containers": [container("main", "echo main >>/v/log; cat /v/log", **share)], "volumes": [{"name": "v", "emptyDir": {}}]}
@@ -61,8 +61,9 @@ async def test_a_deadline_may_come_while_the_pod_runs(tmp_path: Path) -> None:
 
 async def test_a_deleted_pod_stops_in_its_grace_and_leaves_nothing(tmp_path: Path) -> None:
     async with node(tmp_path) as here:
-        pod = await here.create("p", "trap 'echo bye; exit 0' TERM; sleep 1000 & wait")
+        pod = await here.create("p", "trap 'exit 0' TERM; echo up; sleep 1000 & wait")
         await here.until("p", is_running)
+        await here.said(pod, "up")
         directory = here.context.layout.pod(pod["metadata"]["uid"])
         assert directory.exists()
         await here.client.delete(PODS, "default", "p", grace_seconds=20)

@@ -78,7 +78,7 @@ async def test_logs_of_a_container_and_of_the_one_before(tmp_path: Path) -> None
 
 async def test_followed_logs_end_with_the_container(tmp_path: Path) -> None:
     async with kubelet(tmp_path) as (here, client):
-        pod = await here.create("p", "echo begun; trap 'echo ended; exit 0' TERM; sleep 1000 & wait", restartPolicy="Never")
+        pod = await here.create("p", "trap 'echo ended; exit 0' TERM; echo begun; sleep 1000 & wait", restartPolicy="Never")
         await here.until("p", is_running)
         async with client.stream("GET", "/containerLogs/default/p/main?follow=true", timeout=10) as answer:
             lines = answer.aiter_lines()
