@@ -21,6 +21,8 @@ class Node:
     """Istio's node id `sidecar~<podIP>~<pod>.<namespace>~<namespace>.svc.cluster.local` and metadata, parsed.
 
     metadata: JSON object as sent (Istio's keys NAMESPACE, LABELS, WORKLOAD_NAME, CLUSTER_ID, INTERCEPTION_MODE, …).
+    has_identity: the stream was authenticated as this namespace and service account, so that it may be sent secrets,
+        and its proxy has a mesh certificate. Never taken from what the node says of itself.
     """
 
     id: str
@@ -30,3 +32,4 @@ class Node:
     namespace: str
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    has_identity: bool = False

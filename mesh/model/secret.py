@@ -9,6 +9,9 @@ from mesh.model.match import StringMatch
 FILE_CERTIFICATE = "file-cert:"
 FILE_ROOTS = "file-root:"
 """Names that begin so mean files where the proxy runs, not secrets by SDS: `file-cert:CHAIN~KEY`, `file-root:ROOTS`."""
+WORKLOAD_CERTIFICATE = "default"
+WORKLOAD_ROOTS = "ROOTCA"
+"""The proxy's own certificate and the mesh's roots (Istio's names): the proxy has them from the CA, not by ADS."""
 
 
 @dataclass(frozen=True, slots=True)
