@@ -59,10 +59,12 @@ def grouped(
 ) -> dict[tuple[str, ...], Stats]:
     """Sum the request counter and the duration histogram of many proxies.
 
-    Args: keys: labels that make the group; where: labels that must have a value.
+    Args: keys: labels that make the group; where: labels that must have a value; duration: of buckets in the unit that the
+        name says, milliseconds or seconds.
     Returns: stats by the keys' values, in the keys' order.
     """
     found: dict[tuple[str, ...], Stats] = defaultdict(Stats)
+    milliseconds = 1000.0 if duration.endswith("_seconds_bucket") else 1.0
     for text in texts:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -74,7 +76,7 @@ def grouped(
                     if is_failure(sample.labels):
                         stats.failures += sample.value
                 else:
-                    stats.buckets[float(sample.labels["le"])] += sample.value
+                    stats.buckets[float(sample.labels["le"]) * milliseconds] += sample.value
     return dict(found)
 
 

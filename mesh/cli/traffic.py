@@ -20,7 +20,7 @@ Row = dict[str, Any]
 EDGE_LABELS = ("source_workload", "source_workload_namespace", "destination_workload", "destination_workload_namespace", "destination_service_name")
 ROUTE_LABELS = ("virtual_host", "origin", "cluster")
 ROUTE_REQUESTS = "triomesh_route_requests_total"
-ROUTE_DURATION = "triomesh_route_request_duration_milliseconds_bucket"
+ROUTE_DURATION = "triomesh_route_request_duration_seconds_bucket"
 EDGE_COLUMNS = [("from", "FROM"), ("to", "TO"), ("success", "SUCCESS %"), ("rps", "RPS"), ("p50", "P50 MS"), ("p95", "P95 MS"), ("p99", "P99 MS"), ("requests", "REQUESTS")]
 ROUTE_COLUMNS = [("host", "HOST"), ("origin", "ROUTE"), ("target", "TARGET"), *EDGE_COLUMNS[2:]]
 

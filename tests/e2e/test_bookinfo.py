@@ -15,8 +15,8 @@ from tests.support.mesh_sandbox import NAMESPACE, SYSTEM, Mesh, until
 
 pytestmark = [pytest.mark.root, pytest.mark.e2e]
 
-# Istio's name stays, whatever promtool thinks of milliseconds, and ours beside it is in the same unit (docs/observability.md).
-KNOWN = ("istio_request_duration_milliseconds use base unit", "triomesh_route_request_duration_milliseconds use base unit")
+# Istio's name stays, whatever promtool thinks of milliseconds (docs/observability.md).
+KNOWN = "istio_request_duration_milliseconds use base unit"
 # Istio, "Envoy Access Logs": the keys of the default JSON format.
 ACCESS_LOG_KEYS = {
     *("start_time", "method", "path", "protocol", "response_code", "response_flags", "response_code_details", "connection_termination_details"),

@@ -77,8 +77,9 @@ ROUTE_REQUESTS = Metric(
     "triomesh_route_requests_total", "Requests by the route that decided and the cluster it drew.", Kind.COUNTER
 )
 ROUTE_DURATION = Metric(
-    "triomesh_route_request_duration_milliseconds", "Time of requests by route and cluster.", Kind.HISTOGRAM
+    "triomesh_route_request_duration_seconds", "Time of requests by route and cluster.", Kind.HISTOGRAM, per_unit=1000
 )
+"""Observed in milliseconds, like Istio's; the name is ours, so it has Prometheus' base unit."""
 
 # Cluster names that stand for "nowhere we know"; Istio shows them as the service's name.
 _CATCH_ALL = frozenset(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from mesh.proxy.observe.series import BUCKETS, Histogram, Series
 
@@ -31,11 +32,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One family's name, help text and kind, within a group that shares labels."""
+    """One family's name, help text and kind, within a group that shares labels.
+
+    per_unit: how many of what is observed make one of the name's unit: 1000 for milliseconds shown in seconds.
+    """
 
     name: str
     help: str
     kind: Kind
+    per_unit: int = 1
 
 
 class Group:
@@ -112,7 +117,7 @@ class Group:
         for index, metric in enumerate(self._histograms):
             rows: list[Sample] = []
             for series in self._series.values():
-                rows.extend(_histogram_samples(series.labels, series.histograms[index]))
+                rows.extend(_histogram_samples(series.labels, series.histograms[index], metric.per_unit))
             yield Family(metric, rows)
 
 
@@ -197,13 +202,13 @@ def expose(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _histogram_samples(labels: str, histogram: Histogram) -> Iterable[Sample]:
+def _histogram_samples(labels: str, histogram: Histogram, per_unit: int) -> Iterable[Sample]:
     comma = "," if labels else ""
     total = 0
-    for bound, count in zip(_BOUND_TEXTS, histogram.counts):
+    for bound, count in zip(_bound_texts(per_unit), histogram.counts):
         total += count
         yield Sample("_bucket", f'{labels}{comma}le="{bound}"', total)
-    yield Sample("_sum", labels, histogram.sum)
+    yield Sample("_sum", labels, histogram.sum / per_unit)
     yield Sample("_count", labels, total)
 
 
@@ -212,7 +217,9 @@ def number(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
-_BOUND_TEXTS = tuple(number(bound) for bound in BUCKETS) + ("+Inf",)
+@cache
+def _bound_texts(per_unit: int) -> tuple[str, ...]:
+    return (*(number(bound / per_unit) for bound in BUCKETS), "+Inf")
 
 
 def escape(value: str) -> str:

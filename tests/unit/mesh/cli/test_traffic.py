@@ -1,7 +1,7 @@
 """Edges and routes out of counts."""
 
 from mesh.cli.metrics import Stats
-from mesh.cli.traffic import edge_rows, shares, since
+from mesh.cli.traffic import edge_rows, routes, shares, since
 
 EDGE = ("productpage-v1", "default", "reviews-v2", "default", "reviews")
 
@@ -19,6 +19,15 @@ def test_an_edge_to_no_known_workload_shows_the_service():
 def test_a_namespace_shows_edges_that_touch_it():
     groups = {EDGE: Stats(1, 0, {}), ("a", "other", "b", "other", "b"): Stats(1, 0, {})}
     assert [row["to"] for row in edge_rows(groups, 1.0, "default")] == ["reviews-v2"]
+
+
+def test_latencies_of_routes_are_read_from_seconds():
+    labels = 'virtual_host="h",origin="VS a",cluster="c1"'
+    name = "triomesh_route_request_duration_seconds"
+    lines = [f'triomesh_route_requests_total{{{labels},response_code="200"}} 10', *(f'{name}_bucket{{{labels},le="{le}"}} {count}' for le, count in (("0.01", 5), ("0.02", 10), ("+Inf", 10)))]
+    text = "\n".join(["# TYPE triomesh_route_requests_total counter", lines[0], f"# TYPE {name} histogram", *lines[1:], ""])
+    stats = routes([text])["h", "VS a", "c1"]
+    assert (stats.requests, stats.quantile(0.5), stats.quantile(0.95)) == (10, 10.0, 19.0)
 
 
 def test_shares_are_counted_per_rule_and_edit():

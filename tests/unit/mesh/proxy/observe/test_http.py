@@ -193,7 +193,8 @@ def test_routes_are_counted_where_they_decide() -> None:
         item.route, item.share, item.status = found, found.shares[0], 200
         bench.observer.end(item, 101.0)
         assert bench.value("triomesh_route_requests_total", 'virtual_host="reviews:9080"', 'cluster="v1"') == expected
-        assert bench.value("triomesh_route_request_duration_milliseconds_count") == expected
+        assert bench.value("triomesh_route_request_duration_seconds_count") == expected
+        assert bench.value("triomesh_route_request_duration_seconds_sum") == pytest.approx(expected * (101.0 - item.started_at))
 
 
 def test_grpc_has_a_status_and_messages() -> None:

@@ -68,6 +68,17 @@ def test_buckets_take_values_up_to_their_bound() -> None:
     assert histogram.counts == [1] * len(BUCKETS) + [0]
 
 
+def test_milliseconds_can_be_shown_in_seconds() -> None:
+    found = Registry()
+    histogram = found.add(Group((Metric("app_seconds", "Time.", Kind.HISTOGRAM, per_unit=1000),), ())).series((), 0.0).histograms[0]
+    for milliseconds in (0.5, 3.0, 250.0):
+        histogram.observe(milliseconds)
+    lines = found.expose(0.0).decode().splitlines()[2:]
+    assert lines[:3] == ['app_seconds_bucket{le="0.0005"} 1', 'app_seconds_bucket{le="0.001"} 1', 'app_seconds_bucket{le="0.005"} 2']
+    assert lines[7:10] == ['app_seconds_bucket{le="0.25"} 3', 'app_seconds_bucket{le="0.5"} 3', 'app_seconds_bucket{le="1"} 3']
+    assert lines[-3:] == ['app_seconds_bucket{le="+Inf"} 3', "app_seconds_sum 0.2535", "app_seconds_count 3"]
+
+
 def test_series_are_found_again() -> None:
     group = Group((COUNT,), ("a",))
     assert group.series(("x",), 0.0) is group.series(("x",), 5.0)
