@@ -26,6 +26,8 @@ CONTAINER_ALIASES = {"istio-proxy": PROXY_CONTAINER, "istio-init": INIT_CONTAINE
 
 CANONICAL_NAME = "service.istio.io/canonical-name"
 CANONICAL_REVISION = "service.istio.io/canonical-revision"
+# What clients' proxies go by: "istio" = mutual TLS is understood here. Source: Istio, pod label of the same name.
+TLS_MODE = "security.istio.io/tlsMode"
 
 # Suffixes understood below each prefix; `check_known` refuses the rest below our own, so that a typo is not silent.
 _KNOWN = {

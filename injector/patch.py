@@ -49,7 +49,7 @@ def inject(pod_object: Json, namespace: str, settings: Settings, owner: Workload
     wish = request.read(base, settings)
     owner = owner or pod.workload(base, namespace)
     apps, probers = _rewrite_probes(base, wish)
-    added_labels = _labels(base, owner)
+    added_labels = _labels(base, owner, wish)
     added_notes, replaced_notes, scrape = _annotations(base, wish, settings)
     identity = sidecar.Identity(
         namespace=namespace,
@@ -153,10 +153,23 @@ def _rewrite_probes(base: Json, wish: Request) -> tuple[dict[str, list[Json]], J
     return apps, probers
 
 
-def _labels(base: Json, owner: Workload) -> dict[str, str]:
+def _labels(base: Json, owner: Workload, wish: Request) -> dict[str, str]:
     name, revision = pod.canonical_labels(base, owner.name)
     wanted = {keys.CANONICAL_NAME: name, keys.CANONICAL_REVISION: revision}
+    if _answers_mutual_tls(wish):
+        wanted[keys.TLS_MODE] = "istio"
+    elif pod.labels(base).get(keys.TLS_MODE) == "istio":
+        raise BadPod(
+            f"metadata.labels.{keys.TLS_MODE}: says istio, and nothing in this pod would answer mutual TLS: its proxy has no"
+            " certificate or is given no inbound traffic; remove the label"
+        )
     return {key: value for key, value in wanted.items() if value and key not in pod.labels(base)}
+
+
+def _answers_mutual_tls(wish: Request) -> bool:
+    """Whether what comes to the application's ports meets a proxy with a certificate. A gateway's listeners are the user's own."""
+    takes_inbound = wish.capture is not None and wish.capture.include_inbound_ports != ()
+    return wish.config.has_identity and wish.template is Template.SIDECAR and takes_inbound
 
 
 def _annotations(base: Json, wish: Request, settings: Settings) -> tuple[dict[str, str], dict[str, str], Json]:
@@ -192,7 +205,7 @@ def _spec(
         spec["containers"] = [proxy, *apps["containers"]] if first else [*apps["containers"], proxy]
     if not spec["initContainers"]:
         del spec["initContainers"]
-    ours_too = [sidecar.STATE_VOLUME, *wish.volumes]
+    ours_too = [*sidecar.volumes(wish), *wish.volumes]
     taken = {item["name"] for item in spec.get("volumes") or []}
     if clash := [item["name"] for item in ours_too if item["name"] in taken]:
         raise BadPod(f"spec.volumes: {clash[0]!r} is to be added for the proxy, and the pod already has a volume of that name")

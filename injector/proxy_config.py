@@ -2,6 +2,9 @@
 
 Field names are Istio's where it has them; the JSON is the value of TRIOMESH_PROXY_CONFIG (ARCHITECTURE.md). Sampling
 and access log that nobody gave are left out of it: the mesh's own hold then, which the control plane sends live.
+
+The control plane speaks TLS on one port and plaintext on another, so port and policy belong together: who gives one of
+them has said the other, too.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +16,8 @@ import yaml
 from injector.fields import BadField, Fields
 
 T = TypeVar("T")
+PLAINTEXT, MUTUAL_TLS = "NONE", "MUTUAL_TLS"
+_PORTS = {PLAINTEXT: "15010", MUTUAL_TLS: "15012"}
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 
 
@@ -25,7 +30,7 @@ class ProxyConfig:
     """
 
     discovery_address: str = "triomesh-control.triomesh-system.svc:15010"
-    control_plane_auth_policy: str = "NONE"
+    control_plane_auth_policy: str = PLAINTEXT
     sampling_percent: float | None = None
     otlp: str | None = None
     access_log_path: str | None = None
@@ -37,6 +42,11 @@ class ProxyConfig:
     hold_application: bool = False
     mesh_otlp: str = ""
 
+    @property
+    def has_identity(self) -> bool:
+        """Whether the proxy gets a certificate from the mesh's CA."""
+        return self.control_plane_auth_policy == MUTUAL_TLS
+
     def merged(self, given: Mapping[str, Any], path: str) -> "ProxyConfig":
         """This configuration with the given fields replaced.
 
@@ -44,10 +54,11 @@ class ProxyConfig:
         """
         fields = Fields.of(given, path)
         tracing, log = fields.child("tracing"), fields.child("accessLog")
+        address, policy = self._control_plane(fields)
         result = replace(
             self,
-            discovery_address=fields.string("discoveryAddress", self.discovery_address),
-            control_plane_auth_policy=fields.enum("controlPlaneAuthPolicy", ("NONE",), self.control_plane_auth_policy),
+            discovery_address=address,
+            control_plane_auth_policy=policy,
             sampling_percent=_given(tracing, "sampling", self.sampling_percent, lambda name: tracing.number(name, 0, 0, 100)),
             otlp=_given(tracing, "otlp", self.otlp, lambda name: tracing.string(name, "")),
             access_log_path=_given(log, "path", self.access_log_path, lambda name: log.string(name, "")),
@@ -61,6 +72,21 @@ class ProxyConfig:
         for part in (tracing, log, fields):
             part.done()
         return result
+
+    def _control_plane(self, fields: Fields) -> tuple[str, str]:
+        """Address and policy, of which one may follow from the other by the control plane's own ports."""
+        address = fields.string("discoveryAddress", self.discovery_address)
+        policy = fields.enum("controlPlaneAuthPolicy", tuple(_PORTS), self.control_plane_auth_policy)
+        host, _, port = address.rpartition(":")
+        if port not in _PORTS.values() or port == _PORTS[policy]:
+            return address, policy
+        if not fields.has("discoveryAddress"):
+            return f"{host}:{_PORTS[policy]}", policy
+        if not fields.has("controlPlaneAuthPolicy"):
+            return address, next(name for name, number in _PORTS.items() if number == port)
+        raise BadField(
+            fields.path("controlPlaneAuthPolicy"), f"{policy} and discoveryAddress {address} contradict each other: that port is for {_other(policy)}"
+        )
 
     def merged_yaml(self, text: str, path: str) -> "ProxyConfig":
         """`merged` with the YAML (or JSON) of an annotation. Raises: BadField."""
@@ -99,6 +125,10 @@ class ProxyConfig:
 def concurrency_warning(given: int) -> str:
     """Why another concurrency than 1 is as good as none; "" for 1."""
     return "" if given == 1 else f"concurrency {given} has no effect: a proxy of this version is one process on one core"
+
+
+def _other(policy: str) -> str:
+    return MUTUAL_TLS if policy == PLAINTEXT else PLAINTEXT
 
 
 def _given(fields: Fields, name: str, before: T | None, read: Callable[[str], T]) -> T | None:

@@ -14,10 +14,19 @@ from injector.request import Request, Template
 from injector.settings import Settings
 
 UID = 1337
-# Where the proxy keeps its last good configuration: it outlives the container, so that a proxy restarted while the
-# control plane is away carries on.
-STATE_VOLUME: Json = {"name": "triomesh-state", "emptyDir": {}}
+# Where the proxy keeps its last good configuration and its key: it outlives the container, so that a proxy restarted while
+# the control plane is away carries on. In memory, because a private key is no matter for the node's disk; the size is that of
+# the configuration of some ten thousand services, and counts as memory of the container.
+STATE_VOLUME: Json = {"name": "triomesh-state", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
 _STATE_DIR = "/var/lib/triomesh"
+# The proxy's user may read the token: the kubelet writes it 0644 when the containers of a pod run as different users, and
+# 0640 for the pod's fsGroup, in which every container is. Source: kubelet, pkg/volume/projected, FsUser and FsGroup.
+TOKEN_VOLUME: Json = {
+    "name": "triomesh-token",
+    "projected": {"sources": [{"serviceAccountToken": {"audience": "triomesh-ca", "expirationSeconds": 43200, "path": "triomesh-token"}}]},
+}
+ROOTS_VOLUME: Json = {"name": "triomesh-ca-root", "configMap": {"name": "triomesh-ca-root-cert"}}
+_TOKEN_DIR, _ROOTS_DIR = "/var/run/secrets/tokens", "/var/run/secrets/triomesh"
 _READY = {"path": "/healthz/ready", "port": 15021}
 # Source: the features' row "proxy readiness": ten minutes to start, then four misses of a quarter minute.
 _STARTUP = {"httpGet": _READY, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600}
@@ -66,12 +75,17 @@ def proxy_container(request: Request, identity: Identity, probers: Json, prometh
         "readinessProbe": _READINESS,
         "securityContext": _security(),
     }
-    container["volumeMounts"] = [{"name": STATE_VOLUME["name"], "mountPath": _STATE_DIR}, *request.mounts]
+    container["volumeMounts"] = [*_mounts(request), *request.mounts]
     if lifecycle := _lifecycle(request):
         container["lifecycle"] = lifecycle
     if request.native:
         container["restartPolicy"] = "Always"
     return container
+
+
+def volumes(request: Request) -> list[Json]:
+    """What the proxy's container mounts, but for the user's own."""
+    return [STATE_VOLUME, TOKEN_VOLUME, ROOTS_VOLUME] if request.config.has_identity else [STATE_VOLUME]
 
 
 def init_container(request: Request, settings: Settings) -> Json | None:
@@ -98,9 +112,20 @@ def init_container(request: Request, settings: Settings) -> Json | None:
     }
 
 
+def _mounts(request: Request) -> list[Json]:
+    mounts: list[Json] = [{"name": STATE_VOLUME["name"], "mountPath": _STATE_DIR}]
+    if request.config.has_identity:
+        mounts.append({"name": TOKEN_VOLUME["name"], "mountPath": _TOKEN_DIR, "readOnly": True})
+        mounts.append({"name": ROOTS_VOLUME["name"], "mountPath": _ROOTS_DIR, "readOnly": True})
+    return mounts
+
+
 def _environment(request: Request, identity: Identity, probers: Json, prometheus: Json, settings: Settings) -> list[Json]:
     env: list[Json] = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _DOWNWARD.items()]
     env.append({"name": "TRIOMESH_STATE_DIR", "value": _STATE_DIR})
+    if request.config.has_identity:
+        env.append({"name": "TRIOMESH_CA_ROOTS", "value": f"{_ROOTS_DIR}/root-cert.pem"})
+        env.append({"name": "TRIOMESH_CA_TOKEN", "value": f"{_TOKEN_DIR}/{TOKEN_VOLUME['name']}"})
     env.append({"name": "TRIOMESH_PROXY_CONFIG", "value": _literal(request.config.to_json())})
     env.append({"name": "TRIOMESH_METADATA", "value": _node_metadata(request, identity, settings)})
     if probers:

@@ -8,11 +8,16 @@ from hypothesis import strategies as st
 
 from injector import jsonpatch
 from injector.patch import inject, patch, strip
+from injector.proxy_config import ProxyConfig
 from injector.settings import NativeSidecar, Settings
 from tests.support.injector_pods import pods
 
 _SETTINGS = st.sampled_from(
-    [Settings(), Settings(native_sidecar=NativeSidecar.ON, image_pull_secrets=("s",)), Settings(merge_prometheus=False, rewrite_probes=False)]
+    [
+        *(Settings(proxy_config=ProxyConfig().merged({"controlPlaneAuthPolicy": policy}, "")) for policy in ("NONE", "MUTUAL_TLS")),
+        Settings(native_sidecar=NativeSidecar.ON, image_pull_secrets=("s",)),
+        Settings(merge_prometheus=False, rewrite_probes=False),
+    ]
 )
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab/~0", max_size=3),

@@ -5,8 +5,12 @@ import pytest
 
 from injector.patch import inject, strip
 from injector.pod import BadPod
+from injector.proxy_config import ProxyConfig
 from injector.settings import NativeSidecar, Settings
 from tests.support.injector_pods import app, env_of, named, pod
+
+IDENTITY = ProxyConfig().merged({"controlPlaneAuthPolicy": "MUTUAL_TLS"}, "")
+PLAIN = ProxyConfig().merged({"controlPlaneAuthPolicy": "NONE"}, "")
 
 
 def names(item: dict[str, Any], field: str) -> list[str]:
@@ -34,10 +38,46 @@ def test_labels_annotations_and_status_say_what_was_done() -> None:
     meta = inject(pod(), "default", Settings()).pod["metadata"]
     assert meta["labels"]["service.istio.io/canonical-name"] == "reviews"
     assert meta["labels"]["service.istio.io/canonical-revision"] == "v1"
-    assert "security.istio.io/tlsMode" not in meta["labels"]  # true only once there is mTLS
     assert meta["annotations"]["kubectl.kubernetes.io/default-container"] == "reviews"
     status = json.loads(meta["annotations"]["sidecar.triomesh.io/status"])
     assert (status["containers"], status["initContainers"], status["revision"]) == (["triomesh-proxy"], ["triomesh-init"], "default")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "mode"),
+    [
+        ({"proxy.istio.io/config": "controlPlaneAuthPolicy: MUTUAL_TLS"}, "istio"),
+        ({"proxy.istio.io/config": "controlPlaneAuthPolicy: NONE"}, None),
+        ({"proxy.istio.io/config": "controlPlaneAuthPolicy: MUTUAL_TLS", "sidecar.istio.io/interceptionMode": "NONE"}, None),
+        ({"proxy.istio.io/config": "controlPlaneAuthPolicy: MUTUAL_TLS", "traffic.sidecar.istio.io/includeInboundPorts": ""}, None),
+        ({"proxy.istio.io/config": "controlPlaneAuthPolicy: MUTUAL_TLS", "inject.istio.io/templates": "gateway"}, None),
+    ],
+)
+def test_clients_are_told_of_mutual_tls_only_where_a_certificate_answers(annotations: dict[str, str], mode: str | None) -> None:
+    done = inject(pod(annotations=annotations), "default", Settings()).pod
+    assert done["metadata"]["labels"].get("security.istio.io/tlsMode") == mode
+    # Undone, it is not taken for the user's own word.
+    assert "security.istio.io/tlsMode" not in strip(done)["metadata"]["labels"]
+
+
+def test_mutual_tls_that_the_user_disabled_stays_disabled() -> None:
+    labels = {"security.istio.io/tlsMode": "disabled"}
+    done = inject(pod(labels=labels), "default", Settings(proxy_config=IDENTITY)).pod
+    assert done["metadata"]["labels"]["security.istio.io/tlsMode"] == "disabled"
+    assert strip(done)["metadata"]["labels"]["security.istio.io/tlsMode"] == "disabled"
+
+
+def test_mutual_tls_that_nothing_would_answer_is_refused() -> None:
+    with pytest.raises(BadPod, match=r"metadata\.labels\.security\.istio\.io/tlsMode: says istio, and nothing in this pod"):
+        inject(pod(labels={"security.istio.io/tlsMode": "istio"}), "default", Settings(proxy_config=PLAIN))
+
+
+def test_volumes_of_the_identity_come_and_go_with_it() -> None:
+    with_identity = inject(pod(), "default", Settings(proxy_config=IDENTITY)).pod
+    assert [item["name"] for item in with_identity["spec"]["volumes"]] == ["triomesh-state", "triomesh-token", "triomesh-ca-root"]
+    without = inject(with_identity, "default", Settings(proxy_config=PLAIN)).pod
+    assert without == inject(pod(), "default", Settings(proxy_config=PLAIN)).pod
+    assert [item["name"] for item in without["spec"]["volumes"]] == ["triomesh-state"]
 
 
 def test_scrape_annotations_move_to_the_proxy() -> None:

@@ -42,10 +42,32 @@ def test_own_json_reads_back() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "given", "address", "policy"),
+    [
+        (("c.d:15010", "NONE"), "controlPlaneAuthPolicy: MUTUAL_TLS", "c.d:15012", "MUTUAL_TLS"),
+        (("c.d:15012", "MUTUAL_TLS"), "controlPlaneAuthPolicy: NONE", "c.d:15010", "NONE"),
+        (("c.d:15012", "MUTUAL_TLS"), "discoveryAddress: 'e:15010'", "e:15010", "NONE"),
+        (("c.d:15010", "NONE"), "discoveryAddress: 'e:15012'", "e:15012", "MUTUAL_TLS"),
+        (("c.d:15012", "MUTUAL_TLS"), "discoveryAddress: 'e:443'", "e:443", "MUTUAL_TLS"),
+        (("c.d:443", "MUTUAL_TLS"), "controlPlaneAuthPolicy: NONE", "c.d:443", "NONE"),
+        (("c.d:15010", "NONE"), "{controlPlaneAuthPolicy: MUTUAL_TLS, discoveryAddress: 'e:15012'}", "e:15012", "MUTUAL_TLS"),
+    ],
+)
+def test_port_and_policy_go_together(before: tuple[str, str], given: str, address: str, policy: str) -> None:
+    merged = ProxyConfig(discovery_address=before[0], control_plane_auth_policy=before[1]).merged_yaml(given, "a")
+    assert (merged.discovery_address, merged.control_plane_auth_policy) == (address, policy)
+    assert merged.has_identity is (policy == "MUTUAL_TLS")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("proxyMetadata: {A: b}", "a.proxyMetadata: unknown field"),
-        ("controlPlaneAuthPolicy: MUTUAL_TLS", "a.controlPlaneAuthPolicy: must be one of NONE"),
+        ("controlPlaneAuthPolicy: ISTIO_MUTUAL", "a.controlPlaneAuthPolicy: must be one of NONE, MUTUAL_TLS"),
+        (
+            "{controlPlaneAuthPolicy: MUTUAL_TLS, discoveryAddress: 'c:15010'}",
+            "a.controlPlaneAuthPolicy: MUTUAL_TLS and discoveryAddress c:15010 contradict each other: that port is for NONE",
+        ),
         ("drainDuration: 45", "a.drainDuration: must be a duration"),
         ("tracing: {sampling: lots}", "a.tracing.sampling: must be a number"),
         ("accessLog: {path: 3}", "a.accessLog.path: must be a non-empty string"),

@@ -5,7 +5,7 @@ from injector import request
 from injector.pod import Workload
 from injector.proxy_config import ProxyConfig
 from injector.settings import NativeSidecar, Settings
-from injector.sidecar import Identity, init_container, literal_value, proxy_container
+from injector.sidecar import Identity, init_container, literal_value, proxy_container, volumes
 from tests.support.injector_pods import env_of, pod
 
 IDENTITY = Identity("default", Workload("reviews-v1", "Deployment", "apps/v1", "default"), {"app": "reviews"}, {"a": "$(HOME)"}, "sa", ("reviews",))
@@ -28,7 +28,25 @@ def test_environment_is_the_contract_with_the_proxy() -> None:
         "NODE_NAME": "spec.nodeName",
         "SERVICE_ACCOUNT": "spec.serviceAccountName",
     }
-    assert set(env_of(container)) == {"TRIOMESH_STATE_DIR", "TRIOMESH_PROXY_CONFIG", "TRIOMESH_METADATA"}
+    plain = proxy({"proxy.istio.io/config": "controlPlaneAuthPolicy: NONE"})
+    assert set(env_of(plain)) == {"TRIOMESH_STATE_DIR", "TRIOMESH_PROXY_CONFIG", "TRIOMESH_METADATA"}
+
+
+def test_identity_is_a_token_and_roots_where_the_proxy_looks_for_them() -> None:
+    wish = request.read(pod(annotations={"proxy.istio.io/config": "controlPlaneAuthPolicy: MUTUAL_TLS"}), Settings())
+    container = proxy_container(wish, IDENTITY, {}, {}, Settings())
+    env, places = env_of(container), {item["name"]: item for item in container["volumeMounts"]}
+    found = {item["name"]: item for item in volumes(wish)}
+    assert (env["TRIOMESH_CA_ROOTS"], env["TRIOMESH_CA_TOKEN"]) == (
+        "/var/run/secrets/triomesh/root-cert.pem",
+        "/var/run/secrets/tokens/triomesh-token",
+    )
+    assert places["triomesh-ca-root"] == {"name": "triomesh-ca-root", "mountPath": "/var/run/secrets/triomesh", "readOnly": True}
+    assert places["triomesh-token"] == {"name": "triomesh-token", "mountPath": "/var/run/secrets/tokens", "readOnly": True}
+    assert found["triomesh-ca-root"] == {"name": "triomesh-ca-root", "configMap": {"name": "triomesh-ca-root-cert"}}
+    token = {"audience": "triomesh-ca", "expirationSeconds": 43200, "path": "triomesh-token"}
+    assert found["triomesh-token"] == {"name": "triomesh-token", "projected": {"sources": [{"serviceAccountToken": token}]}}
+    assert found["triomesh-state"] == {"name": "triomesh-state", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
 
 
 def test_metadata_has_istios_keys_and_the_kubelet_fills_in_the_name() -> None:
