@@ -32,6 +32,13 @@ class Acceptor:
         self._busy: dict[socket.socket, bool] = {}
         self._threads: set[threading.Thread] = set()
         self._wake_read, self._wake_write = socket.socketpair()
+        for sock in (self._wake_read, self._wake_write):
+            sock.setblocking(False)
+
+    @property
+    def wake_fd(self) -> int:
+        """A byte written here wakes `run`, and nothing more: for `signal.set_wakeup_fd`."""
+        return self._wake_write.fileno()
 
     @property
     def is_stopping(self) -> bool:
@@ -48,7 +55,7 @@ class Acceptor:
     def stop(self) -> None:
         """Stop accepting and let `run` return when the answers in progress have been given."""
         self._stopping.set()
-        with contextlib.suppress(OSError):  # already stopped and closed
+        with contextlib.suppress(OSError):  # already stopped and closed, or awake for 64 KiB of other reasons
             self._wake_write.send(b"x")
 
     def run(self) -> None:
@@ -60,6 +67,8 @@ class Acceptor:
         self._listener.setblocking(False)
         while not self._stopping.is_set():
             poll.poll()
+            with contextlib.suppress(BlockingIOError):
+                self._wake_read.recv(4096)
             with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
                 connection, _ = self._listener.accept()
                 self._start(connection)
@@ -124,7 +133,13 @@ def run_service(name: str, default_port: int, session: Callable[[socket.socket, 
     first = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].isdigit() else ""
     listener = listen(int(first or os.environ.get("PORT") or default_port), os.environ.get("BIND", "::"))
     acceptor = Acceptor(listener, session)
+    # Python runs handlers between two bytecodes of this thread: a signal that comes just before poll() would wait for
+    # the next connection, were it not for this byte that makes poll() return.
+    signal.set_wakeup_fd(acceptor.wake_fd, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda *_: _stop_later(acceptor))
     signal.signal(signal.SIGINT, lambda *_: acceptor.stop())
     print(f"{name} listening on port {listener.getsockname()[1]}", flush=True)
-    acceptor.run()
+    try:
+        acceptor.run()
+    finally:
+        signal.set_wakeup_fd(-1)

@@ -4,6 +4,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from samples.bookinfo.acceptor import Acceptor, listen
 from samples.bookinfo.web import Request, Response, Service
@@ -44,15 +46,47 @@ def test_all_addresses_means_both_families() -> None:
 
 
 def test_service_says_its_port_answers_and_ends_on_sigterm() -> None:
-    command = [sys.executable, "-m", "samples.bookinfo.details", "0"]
-    environment = {**os.environ, "BIND": "127.0.0.1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("details listening on port ")
-        with socket.create_connection(("127.0.0.1", int(line.split()[-1])), 5) as client:
-            client.sendall(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n")
-            assert b"Details is healthy" in client.recv(4096)
-            process.send_signal(signal.SIGTERM)
-            assert client.recv(10) == b""
+    with _service("-m", "samples.bookinfo.details", "0") as process, _client(process) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b"Details is healthy" in client.recv(4096)
+        process.send_signal(signal.SIGTERM)
+        assert client.recv(10) == b""
         assert process.wait(10) == 0
+
+
+def test_a_signal_that_does_not_interrupt_poll_ends_the_service_too() -> None:
+    # As when it comes between Python's last look at its signals and the system call.
+    program = """
+import os, signal, threading
+from pathlib import Path
+from samples.bookinfo.acceptor import run_service
+
+main_waits_in = Path(f"/proc/self/task/{os.getpid()}/wchan")
+
+def interrupt_another_thread(*_):
+    while "poll" not in main_waits_in.read_text():
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+run_service("other", 0, interrupt_another_thread)
+"""
+    with _service("-c", program) as process, _client(process) as client:
+        assert client.recv(10) == b""
+        assert process.wait(10) == 0
+
+
+@contextmanager
+def _service(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    environment = {**os.environ, "BIND": "127.0.0.1"}
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _client(process: "subprocess.Popen[str]") -> socket.socket:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert " listening on port " in line
+    return socket.create_connection(("127.0.0.1", int(line.split()[-1])), 5)
