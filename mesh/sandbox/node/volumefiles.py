@@ -44,8 +44,8 @@ def write_files(path: Path, files: Mapping[str, File], group: int | None) -> boo
         target.write_bytes(file.content)
         # fsGroup: the group may read what the owner may (kubelet SetVolumeOwnership)
         target.chmod(file.mode if group is None else file.mode | (file.mode & 0o600) >> 3 & 0o040)
-        if group is not None:
-            os.chown(target, -1, group)
+        if group is not None or file.user is not None:
+            os.chown(target, -1 if file.user is None else file.user, -1 if group is None else group)
     old = data.resolve() if data.is_symlink() else None
     fresh = path / "..data_tmp"
     fresh.unlink(missing_ok=True)

@@ -17,10 +17,11 @@ DEFAULT_TOKEN_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a volume."""
+    """One file of a volume. `user` owns it; None = root."""
 
     content: bytes
     mode: int
+    user: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,24 @@ def files(
     for source in projected.get("sources") or ():
         if "serviceAccountToken" not in source:
             found.update(_source_files(name, source, default, pod, facts, lookup))
+    user = _only_user(pod)
+    is_private = user is not None or "fsGroup" in (pod["spec"].get("securityContext") or {})
     for wish in token_wishes(volume):
-        found[_safe(name, wish.path)] = File(tokens[wish].encode(), wish.mode)
+        # A token is readable by all only where nobody can be named who it is for.
+        found[_safe(name, wish.path)] = File(tokens[wish].encode(), 0o600 if is_private else wish.mode, user)
     return found
+
+
+def _only_user(pod: Json) -> int | None:
+    """The user as whom every container is said to run; None: several, or not said. Source: kubelet, volume/util FsUserFrom."""
+    spec = pod["spec"]
+    general = (spec.get("securityContext") or {}).get("runAsUser")
+    found = {
+        (item.get("securityContext") or {}).get("runAsUser", general)
+        for field in ("initContainers", "containers")
+        for item in spec.get(field) or ()
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _mode(volume: Json, default: int) -> int:

@@ -20,6 +20,19 @@ def test_files_are_replaced_all_at_once(tmp_path: Path) -> None:
     assert not (volume / "d").exists() and not (volume / before).exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root (chown)")
+def test_a_private_file_is_its_users_and_its_groups(tmp_path: Path) -> None:
+    def seen(file: File, group: int | None) -> tuple[int, int, int]:
+        name = f"{file.user}-{group}"
+        write_files(tmp_path / name, {"a": file}, group)
+        found = (tmp_path / name / "a").stat()
+        return found.st_mode & 0o777, found.st_uid, found.st_gid
+
+    assert seen(File(b"", 0o600, 7), None) == (0o600, 7, 0)
+    assert seen(File(b"", 0o600), 9) == (0o640, 0, 9)
+    assert seen(File(b"", 0o600, 7), 9) == (0o640, 7, 9)
+
+
 def test_a_directory_is_everybodys(tmp_path: Path) -> None:
     make_directory(tmp_path / "v", Directory(False, ""), None)
     assert (tmp_path / "v").stat().st_mode & 0o777 == 0o777

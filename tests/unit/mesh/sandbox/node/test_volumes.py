@@ -45,6 +45,21 @@ def test_a_projected_volume_joins_its_sources() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "file"),
+    [
+        ({"containers": [{"name": "a"}, {"name": "b", "securityContext": {"runAsUser": 7}}]}, File(b"t", 0o644)),
+        ({"containers": [{"name": "a", "securityContext": {"runAsUser": 7}}]}, File(b"t", 0o600, 7)),
+        ({"securityContext": {"runAsUser": 7}, "containers": [{"name": "a"}], "initContainers": [{"name": "i"}]}, File(b"t", 0o600, 7)),
+        ({"securityContext": {"fsGroup": 9}, "containers": [{"name": "a"}]}, File(b"t", 0o600)),
+    ],
+)
+def test_a_token_is_as_private_as_its_readers_are_known(spec: dict[str, Any], file: File) -> None:
+    volume = {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    (wish,) = token_wishes(volume)
+    assert files(volume, {**POD, "spec": spec}, FACTS, lookup, {wish: "t"}) == {"token": file}
+
+
+@pytest.mark.parametrize(
     ("volume", "message"),
     [
         ({"configMap": {"name": "none"}}, 'configmap "none" not found'),
