@@ -29,10 +29,14 @@ def key_of(item: Json) -> Key:
 
 
 class Informer:
-    """Concurrency: one `run` task; anybody may read. Objects handed out must not be changed."""
+    """Concurrency: one `run` task; anybody may read. Objects handed out must not be changed.
 
-    def __init__(self, client: KubeClient, resource: Resource, **query: str) -> None:
+    Args: namespace: "" = all. query: selectors, which list and watch are sent with.
+    """
+
+    def __init__(self, client: KubeClient, resource: Resource, namespace: str = "", **query: str) -> None:
         self.resource = resource
+        self.namespace = namespace
         self.synced = trio.Event()
         self._client = client
         self._query = query
@@ -87,7 +91,7 @@ class Informer:
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _list(self) -> None:
-        answer = await self._client.list(self.resource, **self._query)
+        answer = await self._client.list(self.resource, self.namespace, **self._query)
         fresh = {}
         for item in answer["items"]:
             item.setdefault("kind", self.resource.kind)  # lists leave both out of their items
@@ -101,7 +105,7 @@ class Informer:
         self.synced.set()
 
     async def _watch(self) -> None:
-        async with self._client.watch(self.resource, self._version, **self._query) as events:
+        async with self._client.watch(self.resource, self._version, self.namespace, **self._query) as events:
             async for event in events:
                 item = event["object"]
                 if event["type"] == "ERROR":

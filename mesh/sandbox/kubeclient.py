@@ -202,15 +202,15 @@ class KubeClient:
         return await self._call("GET", path)
 
     @asynccontextmanager
-    async def watch(self, resource: Resource, version: str, **query: str) -> AsyncIterator[AsyncIterator[Json]]:
-        """Events after resourceVersion `version`, across all namespaces.
+    async def watch(self, resource: Resource, version: str, namespace: str = "", **query: str) -> AsyncIterator[AsyncIterator[Json]]:
+        """Events after resourceVersion `version`, of one namespace or ("") of all.
 
         Raises: ApiError: code 410 = list again. Unreachable: at any point.
         """
         params = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true", **query}
         timeout = httpx.Timeout(30, read=None)
         try:
-            async with self._http.stream("GET", resource.path(), params=params, timeout=timeout, extensions=self._extensions) as response:
+            async with self._http.stream("GET", resource.path(namespace), params=params, timeout=timeout, extensions=self._extensions) as response:
                 if response.status_code != 200:
                     raise _api_error(response.status_code, await response.aread())
                 yield _events(response)

@@ -45,6 +45,7 @@ from mesh.sandbox.network import NODE_IP
 from mesh.sandbox.node.context import NodeContext
 from mesh.sandbox.node.main import Node
 from mesh.sandbox.node.probing import Prober
+from mesh.sandbox.node.references import References
 from tests.support.node_runtime import runtime
 
 Json = dict[str, Any]
@@ -151,8 +152,13 @@ async def node(directory: Path, *, networked: bool = False) -> AsyncIterator[Her
     try:
         async with api_client(directory / "api") as client, runtime(directory) as box, trio.open_nursery() as nursery:
             events = EventRecorder(client, "kubelet", "node", time.time)
-            informers = {r: Informer(client, r) for r in (PODS, SERVICES, CONFIGMAPS, SECRETS, EVENTS)}
-            for run in (events.run, *(informer.run for informer in informers.values())):
+            informers = {r: Informer(client, r) for r in (PODS, SERVICES, EVENTS)}
+
+            def on_config(old: Json | None, new: Json | None) -> None:
+                made.on_config(old, new)
+
+            maps, hidden = References(client, CONFIGMAPS, on_config), References(client, SECRETS, on_config)
+            for run in (events.run, maps.run, hidden.run, *(informer.run for informer in informers.values())):
                 nursery.start_soon(run)
             for informer in informers.values():
                 await informer.synced.wait()
@@ -169,16 +175,15 @@ async def node(directory: Path, *, networked: bool = False) -> AsyncIterator[Her
                 resolve_image=load_table(layout.images_file).resolve,
                 addresses=AddressPool(layout.root / "ipam.json"),
                 services=informers[SERVICES],
-                configmaps=informers[CONFIGMAPS],
-                secrets=informers[SECRETS],
+                configmaps=maps,
+                secrets=hidden,
                 adopted={},
                 setups=trio.CapacityLimiter(4),
                 clock=time.time,
             )
             made = Node(context, informers[PODS], nursery)
             informers[PODS].subscribe(made.on_pod)
-            for resource in (CONFIGMAPS, SECRETS, SERVICES):
-                informers[resource].subscribe(made.on_config)
+            informers[SERVICES].subscribe(made.on_config)
             yield Here(context, made, client, informers, directory / "api", box.process)
             for pod in list(informers[PODS].all()):
                 await client.delete(PODS, "default", pod["metadata"]["name"], grace_seconds=0)

@@ -1,10 +1,11 @@
-"""What a cluster holds before anybody has asked for anything: namespaces, roles, the `kubernetes` Service."""
+"""What a cluster holds before anybody has asked for anything: namespaces, roles, the Services `kubernetes` and `kube-dns`."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
 
+from mesh.sandbox import addons
 from mesh.sandbox.apiserver import defaults, objects, rbac, services
 from mesh.sandbox.apiserver.cluster import Cluster
 from mesh.sandbox.apiserver.kubeconfig import Addresses
@@ -25,6 +26,12 @@ async def fill(cluster: Cluster, addresses: Addresses) -> None:
     for obj in _kubernetes(addresses):
         plural = {"Service": "services", "Endpoints": "endpoints", "EndpointSlice": "endpointslices.discovery.k8s.io"}[obj["kind"]]
         await _ensure(cluster, Key(plural, "default", "kubernetes"), obj, refresh=True)
+    for resource, obj in addons.dns_objects():
+        plural = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+        defaults.fill(obj, plural)
+        if obj["kind"] == "Service":
+            services.allocate(obj, [], cluster.rng)
+        await _ensure(cluster, Key(plural, "kube-system", obj["metadata"]["name"]), obj)
 
 
 def _kubernetes(addresses: Addresses) -> list[Obj]:

@@ -18,6 +18,7 @@ from mesh.sandbox.node.container import PodFiles
 from mesh.sandbox.node.grace import Grace
 from mesh.sandbox.node.podspec import Facts
 from mesh.sandbox.node.probing import Prober
+from mesh.sandbox.node.references import References
 from mesh.sandbox.node.runtimeclient import Known, RuntimeClient
 
 Json = dict[str, Any]
@@ -41,8 +42,8 @@ class NodeContext:
     resolve_image: Callable[[str], Image]
     addresses: AddressPool
     services: Informer
-    configmaps: Informer
-    secrets: Informer
+    configmaps: References
+    secrets: References
     adopted: dict[str, Known]
     setups: trio.CapacityLimiter
     clock: Callable[[], float]
@@ -53,8 +54,8 @@ class NodeContext:
 
     def lookup(self, namespace: str, kind: str, name: str) -> Json | None:
         """The decoded data of a ConfigMap or Secret, or None."""
-        informer = self.configmaps if kind == "ConfigMap" else self.secrets
-        found = informer.get(namespace, name)
+        references = self.configmaps if kind == "ConfigMap" else self.secrets
+        found = references.get(namespace, name)
         if found is None:
             return None
         if kind == "Secret":

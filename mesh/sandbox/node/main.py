@@ -35,11 +35,14 @@ from mesh.sandbox.node.context import MAX_PARALLEL_SETUPS, NodeContext
 from mesh.sandbox.node.podworker import PodWorker
 from mesh.sandbox.node.probing import Prober
 from mesh.sandbox.node.proxy import ServiceProxy
+from mesh.sandbox.node.references import References
 from mesh.sandbox.node.runtimeclient import RuntimeClient, RuntimeFailure
 from mesh.sandbox.node.scheduler import Scheduler
 from mesh.sandbox.node.server import KubeletServer
 
 NODE_NAME = "node"
+REFERENCES_SECONDS = 10.0
+"""How long a pod waits until it is known whether what it refers to is there; then it says so in an Event, and tries again."""
 _log = logging.getLogger("node")
 
 
@@ -48,6 +51,7 @@ class Node:
 
     def __init__(self, context: NodeContext, pods: Informer, nursery: trio.Nursery) -> None:
         self._context, self._pods, self._nursery = context, pods, nursery
+        self._references = (context.configmaps, context.secrets)
         self.workers: dict[str, PodWorker] = {}
 
     def on_pod(self, old: Json | None, new: Json | None) -> None:
@@ -59,6 +63,8 @@ class Node:
         if new["spec"].get("nodeName") != self._context.name:
             return
         uid = new["metadata"]["uid"]
+        for references in self._references:
+            references.hold(new)
         if (worker := self.workers.get(uid)) is not None:
             worker.update(new)
             return
@@ -74,6 +80,9 @@ class Node:
 
     async def _run(self, worker: PodWorker) -> None:
         try:
+            with trio.move_on_after(REFERENCES_SECONDS):
+                for references in self._references:
+                    await references.synced(worker.uid)
             await worker.run()
         except RuntimeFailure:
             raise
@@ -83,6 +92,8 @@ class Node:
             worker.event("Warning", "FailedSync", "the sandbox's node failed on this pod; see logs/node.log")
         finally:
             self.workers.pop(worker.uid, None)
+            for references in self._references:
+                references.release(worker.uid)
 
 
 class ImageResolver:
@@ -107,21 +118,29 @@ class ImageResolver:
 
 async def run(layout: Layout, with_scheduler: bool) -> None:
     """Run the node, and unless somebody else does it the scheduler, until cancelled."""
-    client = KubeClient(read_kubeconfig(layout.node_kubeconfig), "triomesh-node")
+    client = _client(layout, "node", "triomesh-node")
     runtime = await RuntimeClient.connect(layout.runtime_socket)
     cpus = os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     events = EventRecorder(client, "kubelet", NODE_NAME, time.time)
-    informers = {r.plural: Informer(client, r) for r in (PODS, SERVICES, ENDPOINT_SLICES, CONFIGMAPS, SECRETS, NODES)}
+    proxy_client = _client(layout, "proxy", "triomesh-proxy")
+    pods = Informer(client, PODS, fieldSelector=f"spec.nodeName={NODE_NAME}")
+    services, slices = Informer(proxy_client, SERVICES), Informer(proxy_client, ENDPOINT_SLICES)
+    informers = [pods, services, slices]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runtime.run)
         adopted = await runtime.containers()
         await registration.register(client, NODE_NAME, cpus, memory, time.time())
-        for informer in informers.values():
+        for informer in informers:
             nursery.start_soon(informer.run)
         nursery.start_soon(events.run)
-        for informer in informers.values():
+        for informer in informers:
             await informer.synced.wait()
+
+        def on_config(old: Json | None, new: Json | None) -> None:
+            node.on_config(old, new)
+
+        configmaps, secrets = References(client, CONFIGMAPS, on_config), References(client, SECRETS, on_config)
         context = NodeContext(
             layout=layout,
             name=NODE_NAME,
@@ -134,28 +153,44 @@ async def run(layout: Layout, with_scheduler: bool) -> None:
             events=events,
             resolve_image=ImageResolver(layout.images_file),
             addresses=AddressPool(layout.root / "ipam.json"),
-            services=informers["services"],
-            configmaps=informers["configmaps"],
-            secrets=informers["secrets"],
+            services=services,
+            configmaps=configmaps,
+            secrets=secrets,
             adopted=adopted,
             setups=trio.CapacityLimiter(MAX_PARALLEL_SETUPS),
             clock=time.time,
         )
-        await _remove_orphans(context, {pod["metadata"]["uid"] for pod in informers["pods"].all()})
-        node = Node(context, informers["pods"], nursery)
-        dns = DnsServer(informers["services"], informers["endpointslices"], random.Random())
-        proxy = ServiceProxy(layout, informers["services"], informers["endpointslices"], events)
-        scheduler = Scheduler(client, informers["pods"], informers["nodes"], events, time.time)
-        nursery.start_soon(dns.run, NODE_IP)
+        await _remove_orphans(context, {pod["metadata"]["uid"] for pod in pods.all()})
+        node = Node(context, pods, nursery)
+        proxy_events = EventRecorder(proxy_client, "kube-proxy", NODE_NAME, time.time)
+        proxy = ServiceProxy(layout, services, slices, proxy_events)
+        nursery.start_soon(configmaps.run)
+        nursery.start_soon(secrets.run)
+        nursery.start_soon(proxy_events.run)
+        nursery.start_soon(DnsServer(services, slices, random.Random()).run, NODE_IP)
         nursery.start_soon(proxy.run)
         if with_scheduler:
-            nursery.start_soon(scheduler.run, NODE_NAME)
+            nursery.start_soon(_schedule, _client(layout, "scheduler", "triomesh-scheduler"))
         nursery.start_soon(registration.keep_lease, client, NODE_NAME, time.time)
         await nursery.start(KubeletServer(context, node.workers).run, layout.root / "pki")
-        informers["pods"].subscribe(node.on_pod)
-        for name in ("configmaps", "secrets", "services"):
-            informers[name].subscribe(node.on_config)
+        pods.subscribe(node.on_pod)
+        services.subscribe(node.on_config)
         print("ready", flush=True)
+
+
+def _client(layout: Layout, role: str, agent: str) -> KubeClient:
+    """With the credentials of a role of its own, where there are some (on an API server that is not ours); else with the node's."""
+    own = layout.root / f"kubeconfig.{role}"
+    return KubeClient(read_kubeconfig(own if own.exists() else layout.node_kubeconfig), agent)
+
+
+async def _schedule(client: KubeClient) -> None:
+    events = EventRecorder(client, "default-scheduler", "", time.time)
+    pods, nodes = Informer(client, PODS), Informer(client, NODES)
+    async with trio.open_nursery() as nursery:
+        for run in (events.run, pods.run, nodes.run):
+            nursery.start_soon(run)
+        nursery.start_soon(Scheduler(client, pods, nodes, events, time.time).run, NODE_NAME)
 
 
 async def _remove_orphans(context: NodeContext, alive: set[str]) -> None:

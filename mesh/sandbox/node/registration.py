@@ -7,18 +7,8 @@ from collections.abc import Callable
 
 import trio
 
-from mesh.sandbox.kubeclient import (
-    ENDPOINT_SLICES,
-    LEASES,
-    NODES,
-    SERVICES,
-    ApiError,
-    Json,
-    KubeClient,
-    Resource,
-    Unreachable,
-)
-from mesh.sandbox.network import DNS_IP, KUBELET_PORT, NODE_IP
+from mesh.sandbox.kubeclient import LEASES, NODES, ApiError, Json, KubeClient, Unreachable
+from mesh.sandbox.network import KUBELET_PORT, NODE_IP
 from mesh.sandbox.times import micro_stamp, stamp
 
 _log = logging.getLogger("node")
@@ -35,7 +25,6 @@ def node_object(name: str, cpus: int, memory_bytes: int, now: float, old: Json |
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
-        "node-role.kubernetes.io/control-plane": "",
         "topology.kubernetes.io/region": "sandbox",
         "topology.kubernetes.io/zone": "sandbox-a",
     }
@@ -69,41 +58,11 @@ def node_object(name: str, cpus: int, memory_bytes: int, now: float, old: Json |
     }
 
 
-def dns_objects() -> list[tuple[Resource, Json]]:
-    """Service kube-dns and its one endpoint, the node agent itself."""
-    labels = {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}
-    ports = [
-        {"name": "dns", "port": 53, "protocol": "UDP"},
-        {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
-    ]
-    service: Json = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
-        "spec": {"clusterIP": DNS_IP, "ports": [{**port, "targetPort": 53} for port in ports]},
-    }
-    endpoints: Json = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kube-dns",
-            "namespace": "kube-system",
-            "labels": {"kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": "triomesh-node"},
-        },
-        "addressType": "IPv4",
-        "ports": ports,
-        "endpoints": [{"addresses": [NODE_IP], "conditions": {"ready": True, "serving": True, "terminating": False}}],
-    }
-    return [(SERVICES, service), (ENDPOINT_SLICES, endpoints)]
-
-
 async def register(client: KubeClient, name: str, cpus: int, memory_bytes: int, now: float) -> None:
-    """Create or refresh the Node, and the DNS Service. Tries until the API server takes them."""
+    """Create or refresh the Node. Tries until the API server takes it."""
     while True:
         try:
             await _put_node(client, name, cpus, memory_bytes, now)
-            for resource, body in dns_objects():
-                await _ensure(client, resource, body)
             return
         except (ApiError, Unreachable) as exc:
             _log.info("not registered yet: %s", exc)
@@ -139,15 +98,6 @@ async def _put_node(client: KubeClient, name: str, cpus: int, memory_bytes: int,
     node = node_object(name, cpus, memory_bytes, now, old)
     await client.patch(NODES, "", name, {"metadata": node["metadata"]})
     await client.patch(NODES, "", name, {"status": node["status"]}, sub="status")
-
-
-async def _ensure(client: KubeClient, resource: Resource, body: Json) -> None:
-    meta = body["metadata"]
-    try:
-        await client.create(resource, meta["namespace"], body)
-    except ApiError as exc:
-        if exc.code != 409:
-            raise
 
 
 def _node_info() -> Json:

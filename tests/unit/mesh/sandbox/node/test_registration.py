@@ -1,6 +1,6 @@
 """The Node object."""
 
-from mesh.sandbox.node.registration import dns_objects, node_object
+from mesh.sandbox.node.registration import node_object
 
 
 def test_a_condition_keeps_its_time() -> None:
@@ -17,6 +17,6 @@ def test_the_api_server_finds_the_kubelet() -> None:
     assert (status["capacity"]["cpu"], status["capacity"]["memory"]) == ("2", "1048576Ki")
 
 
-def test_dns_is_a_service_with_the_node_behind_it() -> None:
-    service, endpoints = (body for _, body in dns_objects())
-    assert service["spec"]["clusterIP"] == "198.19.0.10" and endpoints["endpoints"][0]["addresses"] == ["198.18.0.1"]
+def test_a_node_gives_itself_no_label_that_is_the_administrators() -> None:
+    """The admission plugin NodeRestriction would refuse it."""
+    assert not [label for label in node_object("n", 2, 1 << 30, 0.0, None)["metadata"]["labels"] if label.startswith("node-role.kubernetes.io/")]
