@@ -30,13 +30,14 @@ DUMPS: Mapping[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
     "listeners": ("ListenersConfigDump", {"static_listeners": ("listener",), "dynamic_listeners": ("active_state", "listener")}),
     "routes": ("RoutesConfigDump", {"static_route_configs": ("route_config",), "dynamic_route_configs": ("route_config",)}),
     "endpoints": ("EndpointsConfigDump", {"static_endpoint_configs": ("endpoint_config",), "dynamic_endpoint_configs": ("endpoint_config",)}),
+    "secrets": ("SecretsConfigDump", {"static_secrets": ("secret",), "dynamic_active_secrets": ("secret",)}),
 }
 
 
 def sections(dump: Json, kind: str) -> Iterator[Json]:
     """The resources of one kind in a config dump.
 
-    Args: kind: "clusters", "listeners", "routes" or "endpoints". Static and active dynamic ones alike; warming ones are left out.
+    Args: kind: "clusters", "listeners", "routes", "endpoints" or "secrets". Static and active dynamic ones alike; warming ones are left out.
     """
     name, lists = DUMPS[kind]
     for config in dump.get("configs", []):

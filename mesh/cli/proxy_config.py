@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from cryptography import x509
 
 from mesh.cli import describe
 from mesh.cli.options import Format, Kubeconfig, Namespace, Output, connect
@@ -15,7 +18,7 @@ from mesh.cli.proxies import admin, find
 Row = dict[str, Any]
 Target = Annotated[str, typer.Argument(metavar="POD", help="POD, POD.NAMESPACE or deploy/NAME.")]
 
-app = typer.Typer(no_args_is_help=True, help="What one proxy really has: clusters, listeners, routes, endpoints.")
+app = typer.Typer(no_args_is_help=True, help="What one proxy really has: clusters, listeners, routes, endpoints, certificates.")
 
 
 def clusters(dump: describe.Json) -> Iterator[Row]:
@@ -82,11 +85,29 @@ def endpoints(dump: describe.Json) -> Iterator[Row]:
                 }
 
 
+def secrets(dump: describe.Json) -> Iterator[Row]:
+    """One row a certificate or bundle of roots, of which the first certificate is shown. Source: istioctl proxy-config secret."""
+    for secret in describe.sections(dump, "secrets"):
+        is_chain = "tls_certificate" in secret
+        source = secret["tls_certificate"]["certificate_chain"] if is_chain else secret["validation_context"]["trusted_ca"]
+        first = x509.load_pem_x509_certificates(base64.b64decode(source["inline_bytes"]))[0]
+        yield {
+            "name": secret["name"],
+            "type": "Cert Chain" if is_chain else "CA",
+            "status": "ACTIVE",
+            "valid": "true" if first.not_valid_before_utc <= datetime.now(UTC) <= first.not_valid_after_utc else "false",
+            "serial": f"{first.serial_number:x}",
+            "not_after": f"{first.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+            "not_before": f"{first.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
+        }
+
+
 VIEWS: dict[str, tuple[Callable[[describe.Json], Iterator[Row]], list[tuple[str, str]]]] = {
     "clusters": (clusters, [("service", "SERVICE"), ("port", "PORT"), ("subset", "SUBSET"), ("direction", "DIRECTION"), ("type", "TYPE"), ("policy", "BALANCER"), ("origin", "FROM")]),
     "listeners": (listeners, [("name", "LISTENER"), ("address", "ADDRESS"), ("port", "PORT"), ("match", "MATCH"), ("destination", "DESTINATION")]),
     "routes": (routes, [("name", "ROUTES"), ("host", "VIRTUAL HOST"), ("match", "MATCH"), ("target", "TARGET"), ("origin", "FROM")]),
     "endpoints": (endpoints, [("endpoint", "ENDPOINT"), ("status", "STATUS"), ("workload", "WORKLOAD"), ("weight", "WEIGHT"), ("cluster", "CLUSTER")]),
+    "secrets": (secrets, [("name", "RESOURCE NAME"), ("type", "TYPE"), ("status", "STATUS"), ("valid", "VALID CERT"), ("serial", "SERIAL NUMBER"), ("not_after", "NOT AFTER"), ("not_before", "NOT BEFORE")]),
 }
 
 

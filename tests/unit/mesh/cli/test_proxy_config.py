@@ -1,6 +1,14 @@
 """Rows of a config dump."""
 
-from mesh.cli.proxy_config import clusters, endpoints, listeners, routes
+import base64
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mesh.cli.proxy_config import clusters, endpoints, listeners, routes, secrets
 
 TYPE = "type.googleapis.com/envoy.admin.v3."
 HCM = {"@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "rds": {"route_config_name": "9080"}}
@@ -32,3 +40,21 @@ def test_an_endpoint_names_its_workload():
     endpoint = {"endpoint": {"address": {"socket_address": {"address": "198.18.0.2", "port_value": 9080}}}, "metadata": {"filter_metadata": {"istio": {"workload": "reviews-v1;default;reviews;v1;Kubernetes"}}}}
     dump = {"configs": [{"@type": TYPE + "EndpointsConfigDump", "dynamic_endpoint_configs": [{"endpoint_config": {"cluster_name": "c", "endpoints": [{"lb_endpoints": [endpoint]}]}}]}]}
     assert [(row["endpoint"], row["workload"], row["status"]) for row in endpoints(dump)] == [("198.18.0.2:9080", "default/reviews-v1", "HEALTHY")]
+
+
+def certificate(serial: int, begin: datetime) -> dict[str, str]:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    made = x509.CertificateBuilder(name, name, key.public_key(), serial, begin, begin + timedelta(days=1)).sign(key, hashes.SHA256())
+    return {"inline_bytes": base64.b64encode(made.public_bytes(Encoding.PEM)).decode()}
+
+
+def test_a_secret_shows_its_certificate_and_never_its_key():
+    today = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    chain = {"name": "default", "tls_certificate": {"certificate_chain": certificate(0xBEEF, today), "private_key": {"inline_bytes": "x"}}}
+    roots = {"name": "ROOTCA", "validation_context": {"trusted_ca": certificate(0xCA, datetime(2020, 1, 1, tzinfo=UTC))}}
+    dump = {"configs": [{"@type": TYPE + "SecretsConfigDump", "dynamic_active_secrets": [{"name": "default", "secret": chain}, {"name": "ROOTCA", "secret": roots}]}]}
+    tomorrow = today + timedelta(days=1)
+    assert [tuple(row.values()) for row in secrets(dump)] == [
+        ("default", "Cert Chain", "ACTIVE", "true", "beef", f"{tomorrow:%Y-%m-%dT%H:%M:%SZ}", f"{today:%Y-%m-%dT%H:%M:%SZ}"),
+        ("ROOTCA", "CA", "ACTIVE", "false", "ca", "2020-01-02T00:00:00Z", "2020-01-01T00:00:00Z"),
+    ]
