@@ -1,8 +1,9 @@
 """Attach: the sandbox's node, and those controllers that a cluster lacks, on an API server that runs already; and taking them away again.
 
 What is put into the cluster: ClusterRoles and bindings named `triomesh:sandbox-*` (charts/triomesh/attach), the Node with its Lease, the Service
-kube-dns where there was none, and, unless `--bare`, the mesh. The node's daemons act under two names of their own, by client certificates signed
-by the cluster's CA, with those roles and nothing more; admin's credentials are used by meshctl alone.
+kube-dns where there was none, and, unless `--bare`, the mesh. The daemons prove who they are by client certificates signed by the cluster's CA.
+Kubelet, service proxy and scheduler are what they are in every cluster (`system:node:…`, `system:kube-proxy`, `system:kube-scheduler`: the Node
+authorizer's rules and Kubernetes' own roles); our controllers have a name and a role for each of them. Admin's credentials are meshctl's alone.
 """
 
 from __future__ import annotations
@@ -24,21 +25,24 @@ from mesh.cli.failure import NEGATIVE, UNREACHABLE, USAGE, CommandError
 from mesh.cli.install import CHARTS, Document, apply_all, documents
 from mesh.cli.kube import Kube, KubeError
 from mesh.cli.output import step
-from mesh.sandbox import leftovers, pki, reach
+from mesh.sandbox import addons, leftovers, pki, reach
 from mesh.sandbox.attachment import SCHEDULER, Attachment, BadControllers, choose
 from mesh.sandbox.layout import Layout
 from mesh.sandbox.network import NODE_IP, SERVICE_NETWORK
 
 NODE = "node"
-NODE_USER, CONTROLLERS_USER = "triomesh:sandbox-node", "triomesh:sandbox-controllers"
+NODE_USER, NODE_GROUP, CONTROLLERS_USER = f"system:node:{NODE}", "system:nodes", "triomesh:sandbox-controllers"
 RBAC = CHARTS / "triomesh/attach"
+CONTROLLER_LABEL = "triomesh.io/controller"
 DISCOVERY, COORDINATION = "discovery.k8s.io/v1", "coordination.k8s.io/v1"
 KUBERNETES_SECONDS, GONE_SECONDS = 15.0, 60.0
 CREDENTIALS = (
-    pki.Leaf("kubelet", f"system:node:{NODE}", ("system:nodes",), ("localhost", "127.0.0.1", NODE_IP), server=True),
-    pki.Leaf("node", NODE_USER, client=True),
-    pki.Leaf("controllers", CONTROLLERS_USER, client=True),
+    pki.Leaf("kubelet", NODE_USER, (NODE_GROUP,), ("localhost", "127.0.0.1", NODE_IP), server=True),
+    pki.Leaf("node", NODE_USER, (NODE_GROUP,), client=True),
+    pki.Leaf("proxy", "system:kube-proxy", client=True),
 )
+SCHEDULER_CREDENTIALS = pki.Leaf("scheduler", "system:kube-scheduler", client=True)
+CONTROLLERS_CREDENTIALS = pki.Leaf("controllers", CONTROLLERS_USER, client=True)
 
 
 def attach(layout: Layout, kubeconfig: Path, authority: Path | None, controllers: str, with_mesh: bool) -> Attachment:
@@ -65,17 +69,27 @@ def attach(layout: Layout, kubeconfig: Path, authority: Path | None, controllers
         chosen = choose(controllers, leases)
     except BadControllers as exc:
         raise CommandError(f"--controllers: {exc}", USAGE) from exc
+    _check_node_authorizer(kube)
     step(f"attaching to {server}; controllers of ours: {', '.join(chosen) or 'none'}")
     made = Attachment(server, chosen, with_mesh and not _exists(kube, "v1", "Namespace", "triomesh-system"))
-    apply_all(kube, _rbac(chosen))
+    apply_all(kube, _rbac(made.managers))
+    _make_dns(kube)
     layout.root.mkdir(parents=True, exist_ok=True)
-    issued = pki.issue(keys, layout.pki, CREDENTIALS)
+    leaves = credentials(made)
+    issued = pki.issue(keys, layout.pki, leaves)
     reach.write(layout.reach_file, {_host_address(server): inside[1]})
     _write(layout.kubeconfig, admin)
-    for path, name in ((layout.node_kubeconfig, "node"), (layout.controllers_kubeconfig, "controllers")):
+    for name in (leaf.file for leaf in leaves if leaf.client):
+        path = layout.root / f"kubeconfig.{name}"
         _write(path, _inside_kubeconfig(issued, name, inside, str(urlsplit(server).hostname), admin["clusters"][0]["cluster"]))
     made.write(layout.attachment_file)
     return made
+
+
+def credentials(attachment: Attachment) -> list[pki.Leaf]:
+    """Certificates of the daemons that run."""
+    more = [SCHEDULER_CREDENTIALS] * (SCHEDULER in attachment.controllers) + [CONTROLLERS_CREDENTIALS] * bool(attachment.managers)
+    return [*CREDENTIALS, *more]
 
 
 def remove_mesh(kube: Kube, objects: Iterable[Document]) -> None:
@@ -106,11 +120,11 @@ def remove_node(kube: Kube) -> None:
         except KubeError as exc:
             if exc.code not in (404, 409):  # gone, or another pod by now
                 raise
-    slices = kube.list(DISCOVERY, "EndpointSlice", "kube-system", "endpointslice.kubernetes.io/managed-by=triomesh-node")
+    slices = kube.list(DISCOVERY, "EndpointSlice", "kube-system", f"endpointslice.kubernetes.io/managed-by={addons.MANAGER}")
     for item in slices:
         kube.delete(DISCOVERY, "EndpointSlice", item["metadata"]["name"], "kube-system")
         kube.delete("v1", "Service", item["metadata"]["name"], "kube-system")
-    for item in _rbac(("all",)):
+    for item in documents(RBAC / "controllers.yaml"):
         kube.delete(str(item["apiVersion"]), str(item["kind"]), str(item["metadata"]["name"]), str(item["metadata"].get("namespace", "")))
 
 
@@ -167,9 +181,9 @@ def _held(kube: Kube, namespace: str) -> set[str]:
     return found
 
 
-def _exists(kube: Kube, api_version: str, kind: str, name: str) -> bool:
+def _exists(kube: Kube, api_version: str, kind: str, name: str, namespace: str = "") -> bool:
     try:
-        kube.get(api_version, kind, name)
+        kube.get(api_version, kind, name, namespace)
     except KubeError as exc:
         if exc.code == 404:
             return False
@@ -177,12 +191,26 @@ def _exists(kube: Kube, api_version: str, kind: str, name: str) -> bool:
     return True
 
 
-def _rbac(chosen: Iterable[str]) -> list[Document]:
-    """Roles of the node and, where more of our controllers run than the least, theirs."""
-    found = list(documents(RBAC / "rbac.yaml"))
-    if set(chosen) - {"loadbalancers", SCHEDULER}:
-        found += documents(RBAC / "controllers.yaml")
-    return found
+def _check_node_authorizer(kube: Kube) -> None:
+    """A node's rights are no role: the server must give them."""
+    wish = {"resource": "nodes", "subresource": "status", "verb": "patch", "name": NODE}
+    review = {"spec": {"user": NODE_USER, "groups": [NODE_GROUP, "system:authenticated"], "resourceAttributes": wish}}
+    answer = kube.json("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=review)
+    if not answer["status"].get("allowed"):
+        raise CommandError(f"the server lets no node in (user {NODE_USER}, group {NODE_GROUP}): start it with --authorization-mode=Node,RBAC")
+
+
+def _make_dns(kube: Kube) -> None:
+    """kube-dns with our node behind it, where there is none."""
+    (_, service), _ = made = addons.dns_objects()
+    if not _exists(kube, "v1", "Service", service["metadata"]["name"], service["metadata"]["namespace"]):
+        apply_all(kube, [body for _, body in made])
+
+
+def _rbac(managers: Iterable[str]) -> list[Document]:
+    """Roles of those of our controllers that run, and of what all of them do."""
+    wanted = set(managers)
+    return [item for item in documents(RBAC / "controllers.yaml") if wanted and item["metadata"]["labels"].get(CONTROLLER_LABEL, "") in {"", *wanted}]
 
 
 def _host_address(server: str) -> str:

@@ -162,6 +162,7 @@ def _apiserver(found: Binaries, directory: Path, keys: pki.Pki, port: int, etcd:
         f"--kubelet-client-key={keys.key('apiserver-kubelet-client')}", "--kubelet-preferred-address-types=InternalIP",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local", f"--service-account-key-file={keys.directory / 'sa.pub'}",
         f"--service-account-signing-key-file={keys.service_account_key}", f"--service-cluster-ip-range={SERVICE_CIDR}", "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",  # besides those that are on by themselves, as kubeadm does
         "--allow-privileged=true", f"--audit-policy-file={directory / 'audit-policy.yaml'}", f"--audit-log-path={directory / 'audit.log'}", "--event-ttl=1h",
     ]  # fmt: skip
     if egress_socket is not None:

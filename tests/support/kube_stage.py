@@ -16,6 +16,8 @@ from tests.support.mesh_sandbox import Stage
 
 ALL = ("*",)
 ACCOUNT = "system:serviceaccount:triomesh-system:"
+DAEMONS = ("system:node:node", "system:kube-proxy", "system:kube-scheduler")
+"""Names that the sandbox's node, its service proxy and its scheduler share with those of any cluster."""
 Permission = tuple[str, str, str]
 """(verb, API group, resource[/subresource])"""
 
@@ -24,6 +26,7 @@ class KubeStage(Stage):
     """A sandbox attached to a server of its own. `audit_log` outlives neither."""
 
     def __init__(self, name: str, controllers: tuple[str, ...] = ALL) -> None:
+        """controllers: of kube-controller-manager; () = it does not run, and ours do its work."""
         super().__init__(name)
         self._controllers = controllers
         self._servers = ExitStack()
@@ -40,7 +43,12 @@ class KubeStage(Stage):
         directory = Path(tempfile.mkdtemp(prefix="tm-kube-"))
         self._servers.callback(shutil.rmtree, directory)
         self._kube = self._servers.enter_context(real_kube(directory, binaries(), locate(self.name).egress_socket, self._controllers))
-        return Target(self._kube.kubeconfig)
+        return Target(self._kube.kubeconfig, controllers="auto" if self._controllers else "all")
+
+    def roles(self) -> list[dict[str, Any]]:
+        """The ClusterRoles that attaching has made."""
+        assert self.mesh is not None, "the stage is not up"
+        return self.mesh.kube.list("rbac.authorization.k8s.io/v1", "ClusterRole", labels="app.kubernetes.io/part-of=triomesh-sandbox")
 
     def restart_api_server(self) -> None:
         """SIGKILL it; returns when it is ready again."""
@@ -57,6 +65,12 @@ class KubeStage(Stage):
             self._kube = None
 
 
+def is_ours(entry: dict[str, Any]) -> bool:
+    """Whether a request was the mesh's or the sandbox's."""
+    name = entry["user"].get("username", "")
+    return "triomesh" in name or name in DAEMONS
+
+
 def audited(log: Path) -> list[dict[str, Any]]:
     """The entries of an audit log."""
     return [json.loads(line) for line in log.read_text().splitlines()]
@@ -70,7 +84,7 @@ def denied(entries: list[dict[str, Any]], outages: list[tuple[datetime, datetime
     return [
         f"{entry['user'].get('username')} {entry['verb']} {entry['requestURI']}: {entry['responseStatus'].get('code')}"
         for entry in entries
-        if "triomesh" in entry["user"].get("username", "") and (entry.get("responseStatus", {}).get("code") == 401 or entry.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid")
+        if is_ours(entry) and (entry.get("responseStatus", {}).get("code") == 401 or entry.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid")
         and not any(begin <= datetime.fromisoformat(entry["requestReceivedTimestamp"]) <= end for begin, end in outages)
     ]
 
@@ -80,9 +94,9 @@ def used(entries: list[dict[str, Any]]) -> dict[str, set[Permission]]:
     found: dict[str, set[Permission]] = defaultdict(set)
     for entry in entries:
         reference = entry.get("objectRef")
-        if reference and "triomesh" in (user := entry["user"].get("username", "")):
+        if reference and is_ours(entry):
             resource = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))
-            found[user].add((entry["verb"], reference.get("apiGroup", ""), resource))
+            found[entry["user"]["username"]].add((entry["verb"], reference.get("apiGroup", ""), resource))
     return found
 
 

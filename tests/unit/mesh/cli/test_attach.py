@@ -11,6 +11,7 @@ from cryptography import x509
 from mesh.cli import attach
 from mesh.cli.failure import CommandError
 from mesh.sandbox import pki
+from mesh.sandbox.attachment import CONTROLLERS, Attachment
 from mesh.sandbox.layout import Layout
 
 
@@ -38,12 +39,15 @@ def test_the_current_context_is_kept_alone_with_its_files_inside(tmp_path: Path)
 
 def test_credentials_of_the_daemons_are_their_own_and_lead_inside(tmp_path: Path) -> None:
     admin = attach._flattened(kubeconfig(tmp_path))
-    keys = pki.issue(pki.Pki(tmp_path / "pki"), tmp_path / "issued", attach.CREDENTIALS)
+    leaves = attach.credentials(Attachment("https://127.0.0.1:1", ("loadbalancers", "scheduler")))
+    keys = pki.issue(pki.Pki(tmp_path / "pki"), tmp_path / "issued", leaves)
     found = attach._inside_kubeconfig(keys, "node", ("198.18.0.1", 6443), "127.0.0.1", admin["clusters"][0]["cluster"])
     place = found["clusters"][0]["cluster"]
     assert (place["server"], place["tls-server-name"]) == ("https://198.18.0.1:6443", "127.0.0.1")
     cert = x509.load_pem_x509_certificate(base64.b64decode(found["users"][0]["user"]["client-certificate-data"]))
-    assert cert.subject.rfc4514_string() == "CN=triomesh:sandbox-node"
+    assert cert.subject.rfc4514_string() == "CN=system:node:node,O=system:nodes"
+    names = {leaf.file: x509.load_pem_x509_certificate(keys.cert(leaf.file).read_bytes()).subject.rfc4514_string() for leaf in leaves if leaf.client}
+    assert (names["proxy"], names["scheduler"], names["controllers"]) == ("CN=system:kube-proxy", "CN=system:kube-scheduler", "CN=triomesh:sandbox-controllers")
     assert not (tmp_path / "issued/ca.key").exists(), "the CA's key stays where it is"
 
 
@@ -88,7 +92,14 @@ def test_what_is_no_host_and_port(text: str) -> None:
         attach.host_address(text)
 
 
-def test_least_rights_go_with_the_least_controllers() -> None:
-    few = {item["metadata"]["name"] for item in attach._rbac(("loadbalancers", "scheduler"))}
-    assert "triomesh:sandbox-controllers" not in few
-    assert {item["metadata"]["name"] for item in attach._rbac(("endpoints",))} - few == {"triomesh:sandbox-controllers"}
+@pytest.mark.parametrize("managers", [(), ("loadbalancers",), ("endpoints", "garbage"), CONTROLLERS[:-1]])
+def test_each_controller_that_runs_has_its_role_and_no_other(managers: tuple[str, ...]) -> None:
+    wanted = {f"triomesh:sandbox-{name}" for name in (*managers, *(["events"] if managers else []))}
+    found = attach._rbac(managers)
+    assert {item["metadata"]["name"] for item in found} == wanted
+    assert {item["kind"] for item in found} == ({"ClusterRole", "ClusterRoleBinding"} if managers else set())
+
+
+def test_who_does_not_run_gets_no_certificate() -> None:
+    files = {leaf.file for leaf in attach.credentials(Attachment("https://127.0.0.1:1", ()))}
+    assert files == {"kubelet", "node", "proxy"}
