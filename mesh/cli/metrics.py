@@ -19,11 +19,19 @@ class Stats:
     """Requests of one group (an edge, a route): counts since the proxies started, or between two scrapes.
 
     buckets: cumulative counts by upper bound in milliseconds (a Prometheus histogram).
+    received: requests that the server's proxy has counted, too; secured: those of them that came over mutual TLS.
     """
 
     requests: float = 0.0
     failures: float = 0.0
     buckets: dict[float, float] = field(default_factory=lambda: defaultdict(float))
+    received: float = 0.0
+    secured: float = 0.0
+
+    @property
+    def secured_percent(self) -> float | None:
+        """Share that came over mutual TLS; None where no proxy of the mesh received anything."""
+        return 100.0 * self.secured / self.received if self.received else None
 
     @property
     def success_percent(self) -> float | None:
@@ -51,7 +59,10 @@ class Stats:
         if self.requests < earlier.requests:
             return self
         buckets = {bound: count - earlier.buckets.get(bound, 0.0) for bound, count in self.buckets.items()}
-        return Stats(self.requests - earlier.requests, self.failures - earlier.failures, defaultdict(float, buckets))
+        counts = (self.requests - earlier.requests, self.failures - earlier.failures)
+        received, secured = self.received - earlier.received, self.secured - earlier.secured
+        # Two proxies count an edge: the server's may have been restarted when the client's was not.
+        return Stats(*counts, defaultdict(float, buckets), *((received, secured) if received >= 0 and secured >= 0 else (self.received, self.secured)))
 
 
 def grouped(

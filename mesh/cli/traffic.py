@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -18,18 +19,25 @@ from mesh.cli.proxies import proxies, scrape
 
 Row = dict[str, Any]
 EDGE_LABELS = ("source_workload", "source_workload_namespace", "destination_workload", "destination_workload_namespace", "destination_service_name")
+POLICY = "connection_security_policy"
 ROUTE_LABELS = ("virtual_host", "origin", "cluster")
 ROUTE_REQUESTS = "triomesh_route_requests_total"
 ROUTE_DURATION = "triomesh_route_request_duration_seconds_bucket"
-EDGE_COLUMNS = [("from", "FROM"), ("to", "TO"), ("success", "SUCCESS %"), ("rps", "RPS"), ("p50", "P50 MS"), ("p95", "P95 MS"), ("p99", "P99 MS"), ("requests", "REQUESTS")]
-ROUTE_COLUMNS = [("host", "HOST"), ("origin", "ROUTE"), ("target", "TARGET"), *EDGE_COLUMNS[2:]]
+EDGE_COLUMNS = [("from", "FROM"), ("to", "TO"), ("success", "SUCCESS %"), ("rps", "RPS"), ("p50", "P50 MS"), ("p95", "P95 MS"), ("p99", "P99 MS"), ("requests", "REQUESTS"), ("mtls", "MTLS %")]
+ROUTE_COLUMNS = [("host", "HOST"), ("origin", "ROUTE"), ("target", "TARGET"), *EDGE_COLUMNS[2:-1]]
 
 Groups = dict[tuple[str, ...], Stats]
 
 
 def edges(texts: Iterable[str]) -> Groups:
-    """Counts per client workload and server workload, as the clients' proxies saw them."""
-    return grouped(texts, EDGE_LABELS, {"reporter": "source"})
+    """Counts per client workload and server workload, as the clients' proxies saw them; who called is proved to the servers'."""
+    texts = list(texts)
+    found = grouped(texts, EDGE_LABELS, {"reporter": "source"})
+    for (*edge, policy), stats in grouped(texts, (*EDGE_LABELS, POLICY), {"reporter": "destination"}).items():
+        if (known := found.get(key := tuple(edge))) is not None:
+            secured = stats.requests if policy == "mutual_tls" else 0.0
+            found[key] = replace(known, received=known.received + stats.requests, secured=known.secured + secured)
+    return found
 
 
 def routes(texts: Iterable[str]) -> Groups:
@@ -68,7 +76,8 @@ def edge_rows(groups: Groups, seconds: float, namespace: str = "") -> list[Row]:
         if namespace and namespace not in (source_namespace, target_namespace):
             continue
         to = target if target not in ("", "unknown") else service
-        rows.append({"from": _short(source, source_namespace, namespace), "to": _short(to, target_namespace, namespace), **rates(stats, seconds)})
+        ends = {"from": _short(source, source_namespace, namespace), "to": _short(to, target_namespace, namespace)}
+        rows.append({**ends, **rates(stats, seconds), "mtls": stats.secured_percent})
     return rows
 
 

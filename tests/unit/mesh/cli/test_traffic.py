@@ -1,7 +1,7 @@
 """Edges and routes out of counts."""
 
 from mesh.cli.metrics import Stats
-from mesh.cli.traffic import edge_rows, routes, shares, since
+from mesh.cli.traffic import edge_rows, edges, routes, shares, since
 
 EDGE = ("productpage-v1", "default", "reviews-v2", "default", "reviews")
 
@@ -19,6 +19,18 @@ def test_an_edge_to_no_known_workload_shows_the_service():
 def test_a_namespace_shows_edges_that_touch_it():
     groups = {EDGE: Stats(1, 0, {}), ("a", "other", "b", "other", "b"): Stats(1, 0, {})}
     assert [row["to"] for row in edge_rows(groups, 1.0, "default")] == ["reviews-v2"]
+
+
+def counted(reporter: str, policy: str, count: int) -> str:
+    ends = "".join(f'{end}_workload="{name}",{end}_workload_namespace="default",' for end, name in (("source", "a"), ("destination", "b")))
+    return f'istio_requests_total{{reporter="{reporter}",{ends}destination_service_name="b",response_code="200",connection_security_policy="{policy}"}} {count}\n'
+
+
+def test_servers_say_which_share_came_over_mutual_tls():
+    head = "# TYPE istio_requests_total counter\n"
+    client, server = head + counted("source", "unknown", 8), head + counted("destination", "mutual_tls", 6) + counted("destination", "none", 2)
+    assert [(row["to"], row["requests"], row["mtls"]) for row in edge_rows(edges(iter([client, server])), 1.0)] == [("b.default", 8, 75.0)]
+    assert [row["mtls"] for row in edge_rows(edges([client]), 1.0)] == [None]
 
 
 def test_latencies_of_routes_are_read_from_seconds():
