@@ -1,7 +1,7 @@
 """ADS thread: the one gRPC stream to the control plane, in a thread, because grpcio knows no trio.
 
 `AdsClient` decides; this shell moves its bytes, publishes snapshots on the trio thread, and reconnects for ever with a
-jittered, growing pause. A control plane that is gone changes nothing about what is served.
+jittered, growing pause. A control plane that is gone changes nothing about what is served. Roots and token are read at every connect.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import trio
 
-from mesh.model.addr import Address
+from mesh.proxy.control_plane import ControlPlane, NotThereYet, is_refusal, reason_of
 from mesh.xds.ads_client import AdsClient, Update
 from mesh.xds.error import ProtocolError
 from mesh.xds.state_file import StateError
@@ -48,12 +48,14 @@ class AdsThread:
     """
 
     def __init__(
-        self, client: AdsClient, address: Address, publish: Callable[[Update], Mapping[str, str]], state: Path | None = None
+        self, client: AdsClient, plane: ControlPlane, publish: Callable[[Update], Mapping[str, str]], state: Path | None = None
     ) -> None:
         """Args: state: file that holds the last configuration, for a start without a control plane; None: no file."""
         self._state = state
         self._client = client
-        self._target = str(address)
+        self._plane = plane
+        self._target = str(plane.address)
+        self._said = ""
         self._publish = publish
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -91,6 +93,8 @@ class AdsThread:
                 answered = self._stream()
             except trio.RunFinishedError:
                 return
+            except NotThereYet as exc:
+                self._warn_once(str(exc))
             except Exception:
                 # The thread's boundary: a bug in one response must not end the proxy's updates for ever.
                 _log.exception("ADS stream to %s", self._target)
@@ -103,10 +107,10 @@ class AdsThread:
         outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         answered = False
         self.streams += 1
-        with grpc.insecure_channel(self._target, _OPTIONS) as channel:
+        with self._plane.open_channel(_OPTIONS) as channel:
             # Bytes both ways: no (de)serializer.
             method = channel.stream_stream(self._client.method, None, None)  # type: ignore[arg-type]
-            call: Any = method(iter(outgoing.get, None))
+            call: Any = method(iter(outgoing.get, None), metadata=self._plane.credentials())
             self._call = call
             timer = threading.Timer(_INITIAL_FETCH_SECONDS, self._give_up, (outgoing,))
             timer.daemon = True
@@ -118,14 +122,19 @@ class AdsThread:
                         timer.start()
                 for data in call:
                     answered = self.connected = True
+                    self._said = ""
                     with self._lock:
                         update = self._client.on_response(data)
                         self._handle(update, outgoing)
                         if update.snapshot is not None:
                             self._save()
             except grpc.RpcError as exc:
-                if not self._closing.is_set():
-                    _log.warning("ADS stream to %s ended: %s", self._target, _reason(exc))
+                if self._closing.is_set():
+                    return answered
+                if is_refusal(exc):
+                    self._warn_once(f"ADS stream refused by {self._target}: {reason_of(exc)}")
+                else:
+                    _log.warning("ADS stream to %s ended: %s", self._target, reason_of(exc))
             except ProtocolError as exc:
                 _log.error("ADS stream to %s: %s", self._target, exc)
                 call.cancel()
@@ -136,6 +145,11 @@ class AdsThread:
                 with self._lock:
                     self._client.on_close()
         return answered
+
+    def _warn_once(self, text: str) -> None:
+        # The same, every few seconds, until somebody does something about it.
+        _log.log(logging.DEBUG if text == self._said else logging.WARNING, "%s", text)
+        self._said = text
 
     def _restore(self) -> None:
         if self._state is None or not self._state.exists():
@@ -177,7 +191,3 @@ class AdsThread:
         # ACKed only now: "accepted" means that it is in use.
         for request in self._client.on_applied(update, self._problems):
             outgoing.put(request)
-
-
-def _reason(error: grpc.RpcError) -> str:
-    return f"{error.code().name}: {error.details()}" if isinstance(error, grpc.Call) else str(error)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mesh.model.addr import Address
 from mesh.model.listener import AccessLog, Tracing
 from mesh.model.node import Node, Role
+from mesh.proxy.control_plane import ControlPlane
+from mesh.proxy.identity_keeper import IdentitySettings
 from mesh.proxy.observe.access_log import ISTIO_JSON, ISTIO_TEXT, OWN_JSON
 from mesh.proxy.observe.telemetry import TelemetrySettings
 from mesh.proxy.probes import Prober, parse_probers
 from mesh.proxy.status_server import AppMetrics, parse_app_metrics
 
 Parsed = TypeVar("Parsed")
+# Where the injector mounts them.
+_ROOTS = "/var/run/secrets/triomesh/root-cert.pem"
+_TOKEN = "/var/run/secrets/tokens/triomesh-token"
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOG_LEVELS = ("trace", "debug", "info", "warning", "warn", "error", "critical", "off")
 
@@ -27,14 +32,15 @@ class BadEnvironment(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """discovery None: no control plane (static configuration). Durations in seconds.
+    """discovery None: no control plane (static configuration). identity None: the proxy is nobody in particular. Durations in seconds.
 
     state_file: where the last configuration is kept for a start without a control plane; None = nowhere.
     probers, app_metrics: the application's own probes and metrics, for the status server.
     """
 
     node: Node
-    discovery: Address | None = None
+    discovery: ControlPlane | None = None
+    identity: IdentitySettings | None = None
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     drain_seconds: float = 45.0
     termination_drain_seconds: float = 5.0
@@ -70,17 +76,33 @@ def read_environment(environment: Mapping[str, str], role: Role, is_static: bool
     )
     reader = _Fields("TRIOMESH_PROXY_CONFIG", config)
     policy = reader.text("controlPlaneAuthPolicy", "NONE")
-    if policy != "NONE":
-        raise BadEnvironment(f"TRIOMESH_PROXY_CONFIG: controlPlaneAuthPolicy {policy} is not supported, only NONE")
+    if policy not in ("NONE", "MUTUAL_TLS"):
+        raise BadEnvironment(f"TRIOMESH_PROXY_CONFIG: controlPlaneAuthPolicy {policy!r} is neither NONE nor MUTUAL_TLS")
     level = reader.text("logLevel", "info").lower()
     if level not in _LOG_LEVELS:
         raise BadEnvironment(f"TRIOMESH_PROXY_CONFIG: logLevel {level!r} is none of {', '.join(_LOG_LEVELS)}")
     discovery = reader.text("discoveryAddress", "")
     if not discovery and not is_static:
         raise BadEnvironment("TRIOMESH_PROXY_CONFIG: discoveryAddress is missing")
+    plane: ControlPlane | None = None
+    identity: IdentitySettings | None = None
+    state = Path(environment["TRIOMESH_STATE_DIR"]) if environment.get("TRIOMESH_STATE_DIR") else None
+    if discovery and not is_static:
+        plane = ControlPlane(parse_address(discovery, "TRIOMESH_PROXY_CONFIG: discoveryAddress"))
+        if policy == "MUTUAL_TLS":
+            plane = replace(
+                plane,
+                roots=Path(environment.get("TRIOMESH_CA_ROOTS") or _ROOTS),
+                token=Path(environment.get("TRIOMESH_CA_TOKEN") or _TOKEN),
+            )
+            account = metadata.get("SERVICE_ACCOUNT", "")
+            if not isinstance(account, str):
+                raise BadEnvironment(f"TRIOMESH_METADATA: SERVICE_ACCOUNT is not a string: {account!r}")
+            identity = IdentitySettings(plane, namespace, account, state / "identity.pem" if state is not None else None)
     return Bootstrap(
         node,
-        parse_address(discovery, "TRIOMESH_PROXY_CONFIG: discoveryAddress") if discovery and not is_static else None,
+        plane,
+        identity,
         _telemetry(reader),
         reader.duration("drainDuration", 45.0),
         reader.duration("terminationDrainDuration", 5.0),
@@ -88,7 +110,7 @@ def read_environment(environment: Mapping[str, str], role: Role, is_static: bool
         level,
         _parsed(environment, "TRIOMESH_APP_PROBERS", parse_probers),
         _parsed(environment, "TRIOMESH_PROMETHEUS_ANNOTATIONS", parse_app_metrics),
-        Path(environment["TRIOMESH_STATE_DIR"]) / "xds.state" if environment.get("TRIOMESH_STATE_DIR") else None,
+        state / "xds.state" if state is not None else None,
     )
 
 

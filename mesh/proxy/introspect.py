@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-
 from mesh.model.cluster import Discovery
 from mesh.model.listener import Listener
 from mesh.model.secret import Secret
@@ -19,6 +17,7 @@ from mesh.proxy.observe.metrics import Family, Kind, Metric, Sample, escape
 
 if TYPE_CHECKING:
     from mesh.proxy.clusters import ClusterRuntime
+    from mesh.proxy.identity_keeper import IdentityKeeper
     from mesh.proxy.pipeline import Proxy
 
 
@@ -154,6 +153,9 @@ def certificates(secrets: Iterable[Secret]) -> list[dict[str, Any]]:
 
 
 def _details(name: str, pem: bytes) -> list[dict[str, Any]]:
+    # Imported when somebody asks: the library is large, and a sidecar needs it for nothing else.
+    from cryptography import x509
+
     rows = []
     for certificate in x509.load_pem_x509_certificates(pem):
         try:
@@ -204,6 +206,18 @@ def proxy_families(proxy: Proxy) -> list[Family]:
         _single(_CPU, time.process_time()),
         _single(_STARTED, _started_at()),
     ]
+
+
+_EXPIRY = Metric("triomesh_workload_certificate_expiry_timestamp_seconds", "When it runs out, since the epoch.", Kind.GAUGE)
+_ASKED = Metric("triomesh_workload_certificate_requests_total", "Certificates asked for.", Kind.COUNTER)
+_REFUSED = Metric("triomesh_workload_certificate_failures_total", "Of these, those that did not come.", Kind.COUNTER)
+
+
+def identity_families(keeper: IdentityKeeper) -> list[Family]:
+    """The proxy's own certificate; without one there is no expiry."""
+    identity = keeper.identity
+    known = [_single(_EXPIRY, identity.not_after)] if identity is not None else []
+    return [*known, _single(_ASKED, keeper.requests), _single(_REFUSED, keeper.failures)]
 
 
 def _single(metric: Metric, value: float) -> Family:

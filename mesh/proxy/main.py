@@ -28,11 +28,15 @@ from mesh.proxy.admin import Admin, Controls
 from mesh.proxy.ads_thread import AdsThread
 from mesh.proxy.bootstrap import BadEnvironment, Bootstrap, read_environment
 from mesh.proxy.health import Readiness
+from mesh.proxy.identity import Identity
+from mesh.proxy.identity_keeper import IdentityKeeper
+from mesh.proxy.introspect import identity_families
 from mesh.proxy.local_http import Handler, serve
 from mesh.proxy.observe.clock import WALL
 from mesh.proxy.observe.telemetry import Telemetry
 from mesh.proxy.pipeline import Proxy
 from mesh.proxy.poller import raise_descriptor_limit
+from mesh.proxy.snapshots import OwnSecrets
 from mesh.proxy.status_server import StatusServer
 from mesh.xds.ads_client import AdsClient, Update
 from mesh.xds.bootstrap import load_bootstrap
@@ -86,8 +90,8 @@ class _Process:
         WALL.use(trio.current_time)
         proxy = self._proxy = Proxy(self._telemetry)
         proxy.drain.spares_outbound = self._bootstrap.node.role is Role.SIDECAR
-        self._readiness = Readiness(proxy.drain)
         bootstrap = self._bootstrap
+        self._readiness = Readiness(proxy.drain, needs_identity=bootstrap.identity is not None)
         ads: AdsThread | None = None
         try:
             with self._scope:
@@ -101,6 +105,11 @@ class _Process:
                         self._apply(self._snapshot)
                         self._on_complete()
                     elif (discovery := bootstrap.discovery) is not None:
+                        if bootstrap.identity is not None:
+                            proxy.own = OwnSecrets(is_awaited=True)
+                            keeper = IdentityKeeper(bootstrap.identity, self._on_identity)
+                            proxy.telemetry.registry.add_collector(lambda _: identity_families(keeper))
+                            nursery.start_soon(keeper.run)
                         client = AdsClient(bootstrap.node)
                         ads = AdsThread(client, discovery, self._on_update, bootstrap.state_file)
                         ads.start()
@@ -109,6 +118,13 @@ class _Process:
                 ads.close()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._telemetry.close)
+
+    def _on_identity(self, identity: Identity) -> None:
+        self._proxy.adopt(OwnSecrets(identity.secrets(), identity.principal))
+        for name, problem in self._proxy.current.problems.items():
+            if name in identity.secrets():
+                _log.error("%s: %s", name, problem)
+        self._readiness.on_identity()
 
     def _on_update(self, update: Update) -> Mapping[str, str]:
         problems = self._apply(update.snapshot) if update.snapshot is not None else {}

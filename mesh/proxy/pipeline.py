@@ -25,7 +25,16 @@ from mesh.proxy.observe.metrics import Family, Kind, Metric, Sample
 from mesh.proxy.observe.telemetry import Telemetry
 from mesh.proxy.poller import Poller
 from mesh.proxy.resolve import keep_resolved
-from mesh.proxy.snapshots import EMPTY, Compiled, HttpTerminal, TcpTerminal, compile_snapshot
+from mesh.proxy.snapshots import (
+    EMPTY,
+    NO_SECRETS,
+    Compiled,
+    HttpTerminal,
+    OwnSecrets,
+    TcpTerminal,
+    compile_snapshot,
+    with_secrets,
+)
 
 _log = logging.getLogger(__name__)
 _DIRECTIONS = {
@@ -39,6 +48,7 @@ class Proxy:
     """A data plane. `run` it, then `apply` snapshots from the trio thread.
 
     Attributes: current: what requests are served by; replaced whole. version: how many snapshots were applied.
+        own: the secrets that do not come with the configuration.
         The counters only grow: requests that were malformed, connections no chain wanted, connections to ourselves,
         connections whose TLS handshake failed,
         and connections that ended in an exception (a bug of ours).
@@ -50,6 +60,7 @@ class Proxy:
         self.deadlines = Deadlines()
         self.drain = Drain()
         self.current: Compiled = EMPTY
+        self.own: OwnSecrets = NO_SECRETS
         self.version = 0
         self.protocol_errors = 0
         self.no_filter_chain = 0
@@ -88,7 +99,7 @@ class Proxy:
 
     def apply(self, snapshot: Snapshot) -> dict[str, str]:
         """Make a configuration the current one. Returns: resource or listener name -> why it is not (fully) in use."""
-        self.current = compile_snapshot(snapshot, self.current, self.telemetry, self._make_cluster)
+        self.current = compile_snapshot(snapshot, self.current, self.telemetry, self._make_cluster, self.own)
         self.version += 1
         for runtime in [
             runtime for runtime in self._resolvers if self.current.clusters.get(runtime.name) is not runtime
@@ -97,6 +108,11 @@ class Proxy:
         problems = dict(self.current.problems)
         problems.update(self.listeners.update(self.current.listeners))
         return problems
+
+    def adopt(self, own: OwnSecrets) -> None:
+        """Use other secrets of the proxy's own from now on; connections that are open go on with what they have."""
+        self.own = own
+        self.current = with_secrets(self.current, own)
 
     def _families(self, now: float) -> list[Family]:
         """The data plane's own counters, for the metrics."""

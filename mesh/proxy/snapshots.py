@@ -15,7 +15,7 @@ from mesh.model.cluster import Cluster, Discovery
 from mesh.model.endpoint import LoadAssignment
 from mesh.model.listener import Direction, FilterChain, HttpManager, Listener, TcpProxy
 from mesh.model.route import RouteConfig
-from mesh.model.secret import DownstreamTls, Secret
+from mesh.model.secret import WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS, DownstreamTls, Secret
 from mesh.model.snapshot import EMPTY_SNAPSHOT, Snapshot
 from mesh.proxy.chains import ChainTable, ListenerTable
 from mesh.proxy.clusters import ClusterRuntime
@@ -27,8 +27,10 @@ from mesh.proxy.route import RouteTable
 from mesh.proxy.tls_context import VERSIONS, TlsContext, TlsSettings, compile_contexts
 
 _log = logging.getLogger(__name__)
-# What an HTTP chain can serve once it has been negotiated.
-_HTTP_ALPN = frozenset(("http/1.1", "http/1.0"))
+# What an HTTP chain can serve once it has been negotiated; in the mesh `istio` says nothing about what is inside.
+_HTTP_ALPN = frozenset(
+    ("http/1.1", "http/1.0", "istio-http/1.1", "istio-http/1.0", "istio", "istio-peer-exchange")
+)
 
 
 class HttpTerminal:
@@ -126,6 +128,7 @@ class ListenerRuntime:
 class Compiled:
     """Everything of one moment. problems: resource name -> why its newest version is not in use.
 
+    secrets: those of the configuration and the proxy's own.
     tls: settings -> what new connections shake hands with; missing while there is no usable secret.
     """
 
@@ -144,8 +147,25 @@ EMPTY = Compiled()
 MakeCluster = Callable[[Cluster, LoadAssignment | None], ClusterRuntime]
 
 
+@dataclass(frozen=True, slots=True)
+class OwnSecrets:
+    """What the proxy has from the CA. principal: its SPIFFE id. is_awaited: they are still to come, and missing them is no problem."""
+
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    principal: str = ""
+    is_awaited: bool = False
+
+
+NO_SECRETS = OwnSecrets()
+_OWN_NAMES = frozenset((WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS))
+
+
 def compile_snapshot(
-    snapshot: Snapshot, previous: Compiled, telemetry: Telemetry, make_cluster: MakeCluster
+    snapshot: Snapshot,
+    previous: Compiled,
+    telemetry: Telemetry,
+    make_cluster: MakeCluster,
+    own: OwnSecrets = NO_SECRETS,
 ) -> Compiled:
     """The next Compiled. Changes runtimes of clusters in place; listeners and tables are shared or new.
 
@@ -168,10 +188,37 @@ def compile_snapshot(
         virtual = ListenerTable(
             [(runtime.model, runtime) for runtime in listeners.values() if not runtime.model.bind_to_port]
         )
-    contexts = compile_contexts(_tls_settings(snapshot, listeners), snapshot.secrets, previous.tls, problems)
+    secrets = {**snapshot.secrets, **own.secrets}
+    contexts = _contexts(snapshot, clusters, listeners, secrets, previous, own, problems)
+    return Compiled(snapshot, clusters, routes, listeners, virtual, secrets, contexts, problems)
+
+
+def with_secrets(current: Compiled, own: OwnSecrets) -> Compiled:
+    """The same configuration with other secrets of the proxy's own, for new connections."""
+    problems: dict[str, str] = {}
+    secrets = {**current.source.secrets, **own.secrets}
+    contexts = _contexts(current.source, current.clusters, current.listeners, secrets, current, own, problems)
+    others = {name: text for name, text in current.problems.items() if name not in _OWN_NAMES}
+    return replace(current, secrets=secrets, tls=contexts, problems={**others, **problems})
+
+
+def _contexts(
+    snapshot: Snapshot,
+    clusters: Mapping[str, ClusterRuntime],
+    listeners: Mapping[str, ListenerRuntime],
+    secrets: Mapping[str, Secret],
+    previous: Compiled,
+    own: OwnSecrets,
+    problems: dict[str, str],
+) -> Mapping[TlsSettings, TlsContext]:
+    found: dict[str, str] = {}
+    contexts = compile_contexts(_tls_settings(snapshot, listeners), secrets, previous.tls, found, own.principal)
+    if own.is_awaited:
+        found = {name: text for name, text in found.items() if name not in _OWN_NAMES}
+    problems.update(found)
     for cluster in clusters.values():
         cluster.contexts = contexts
-    return Compiled(snapshot, clusters, routes, listeners, virtual, snapshot.secrets, contexts, problems)
+    return contexts
 
 
 def _tls_settings(

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import errno
 import ssl
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from mesh.codec.sock import try_recv, try_send
@@ -48,13 +50,44 @@ def reason_of(error: ssl.SSLError) -> str:
     return error.reason or str(error)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Security:
+    """What a handshake proved. SPIFFE ids, "" where there is none. Compared by identity: part of the key of every request's series."""
+
+    peer_principal: str
+    local_principal: str
+    version: str
+
+    @property
+    def is_mutual(self) -> bool:
+        """Both sides know who the other is."""
+        return bool(self.peer_principal and self.local_principal)
+
+
+@lru_cache(maxsize=1024)
+def security_of(peer_principal: str, local_principal: str, version: str) -> Security:
+    """The same object for the same facts: a mesh has few workloads, and many connections."""
+    return Security(peer_principal, local_principal, version)
+
+
 class TlsChannel(Channel):
     """Takes the plain channel over: that one is not to be used, nor closed, any more.
 
-    tls: for what was negotiated (`version`, `getpeercert`, `selected_alpn_protocol`).
+    tls: for what was negotiated (`version`, `getpeercert`, `selected_alpn_protocol`). security: set once the peer is verified.
     """
 
-    __slots__ = ("_has_more", "_incoming", "_outgoing", "_owed", "_plain", "_sent", "_unsent", "is_established", "tls")
+    __slots__ = (
+        "_has_more",
+        "_incoming",
+        "_outgoing",
+        "_owed",
+        "_plain",
+        "_sent",
+        "_unsent",
+        "is_established",
+        "security",
+        "tls",
+    )
 
     can_splice: ClassVar[bool] = False
 
@@ -68,6 +101,7 @@ class TlsChannel(Channel):
         super().__init__(plain._poller, plain.socket, plain.parker, plain.is_readable)
         self.hung_up = plain.hung_up
         self.is_established = False
+        self.security: Security | None = None
         self._plain = b""
         self._has_more = False
         self._unsent = b""
@@ -79,21 +113,47 @@ class TlsChannel(Channel):
         """Until both sides are sure. Args: first: the peer's bytes so far. Raises: TlsError; OSError: gone."""
         if first:
             self._incoming.write(first)
+        while interest := self.try_handshake():
+            await self.wait(interest)
+
+    def try_handshake(self) -> int:
+        """As far as it goes. Returns: what it waits for (READ or WRITE), 0: both sides are sure. Raises as `handshake`."""
         while True:
+            if not self._flush():
+                return WRITE
+            if self.is_established:
+                return 0
             try:
                 self.tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._flush_all()
-                if not await self._receive_raw():
+                if not self._flush():
+                    return WRITE
+                raw = try_recv(self.fd, _SMALL_RAW) if self.is_readable else None
+                if raw is None:
+                    self.is_readable = self.hung_up
+                    return READ
+                if not raw:
                     raise TlsError("UNEXPECTED_EOF:closed during the handshake") from None
+                self._incoming.write(raw)
             except ssl.SSLError as exc:
                 self._flush_alert()
                 raise TlsError(reason_of(exc)) from exc
             else:
-                await self._flush_all()
                 # The peer's first bytes may have come together with its last handshake message.
                 self.is_established = self._has_more = self.is_readable = True
-                return
+
+    def peek(self) -> bool:
+        """There is something to receive, if only the end: what was decrypted for that is kept."""
+        try:
+            data = self.try_recv(_RECORD)
+        except OSError:
+            self.is_readable = True
+            return True  # whoever receives meets it again
+        if data is None:
+            return False
+        self._plain = data + self._plain
+        self.is_readable = True
+        return True
 
     def try_recv(self, size: int) -> bytes | None:
         """Raises: TlsTruncated; TlsError; OSError: as the plain channel."""
@@ -222,21 +282,6 @@ class TlsChannel(Channel):
         self._unsent = b""
         self._sent = 0
         return True
-
-    async def _flush_all(self) -> None:
-        while not self._flush():
-            await self.wait(WRITE)
-
-    async def _receive_raw(self) -> bool:
-        # More for OpenSSL. False: the peer sends nothing more.
-        while True:
-            raw = try_recv(self.fd, _SMALL_RAW) if self.is_readable else None
-            if raw is None:
-                self.is_readable = self.hung_up
-                await self.wait(READ)
-                continue
-            self._incoming.write(raw)
-            return bool(raw)
 
     def _flush_alert(self) -> None:
         try:

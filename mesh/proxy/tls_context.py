@@ -2,23 +2,27 @@
 
 A context is made anew when one of its secrets changes and serves the handshakes from then on; connections keep the
 one they began with. Secrets that make no context leave the last one that worked in force. Files are read again whenever the configuration changes.
+Settings that differ in names alone share OpenSSL's part: a mesh has thousands of clusters, and one certificate for all of them.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
+from ssl import SSLContext
 from typing import Final
+from weakref import WeakValueDictionary
 
 from mesh.model.match import StringKind, StringMatch
 from mesh.model.secret import (
     FILE_CERTIFICATE,
     FILE_ROOTS,
+    WORKLOAD_CERTIFICATE,
     DownstreamTls,
     Secret,
     TlsCertificate,
@@ -26,7 +30,7 @@ from mesh.model.secret import (
     UpstreamTls,
 )
 from mesh.proxy.match import CompileError, string_test
-from mesh.proxy.tls import TlsChannel, TlsError, reason_of
+from mesh.proxy.tls import Security, TlsChannel, TlsError, reason_of, security_of
 
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 """Lowest versions that a server can be asked for."""
@@ -38,6 +42,9 @@ NameTest = Callable[[str, bytes], bool]
 
 
 _FILES = (FILE_CERTIFICATE, FILE_ROOTS)
+_MESH = "istio"
+_MESH_HTTP = "istio-http/"
+"""How the mesh's own ALPN names begin: of all of them, and of those that promise HTTP."""
 
 
 class SecretError(CompileError):
@@ -50,21 +57,38 @@ class SecretError(CompileError):
 
 @dataclass(frozen=True, slots=True)
 class TlsContext:
-    """sources: the secrets it was made of. names: one of them must hold for the peer's certificate; () = any peer."""
+    """sources: the secrets it was made of. names: one of them must hold for the peer's certificate; () = any peer.
 
-    ssl: ssl.SSLContext
+    opaque: a client's, for bytes that are not HTTP: it leaves `istio-http/…` out; None = `ssl`. answers: a server's, by the
+    protocol that it agrees to; empty = `ssl` picks by its own order. principal: the SPIFFE id of our own certificate, if it has one.
+    """
+
+    ssl: SSLContext
     sources: tuple[Secret, ...] = ()
     names: tuple[NameTest, ...] = ()
+    opaque: SSLContext | None = None
+    answers: Mapping[str, SSLContext] = field(default_factory=dict)
+    principal: str = ""
 
-    def verify_peer(self, channel: TlsChannel) -> None:
-        """Raises: TlsError: the certificate is valid, but for somebody else."""
-        certificate = channel.tls.getpeercert()
-        if not self.names or not certificate:
-            return  # without one the handshake has failed already, unless none is needed
+    def to_send(self, is_opaque: bool) -> SSLContext:
+        """What a client shakes hands with."""
+        return self.opaque if is_opaque and self.opaque is not None else self.ssl
+
+    def to_answer(self, offered: Sequence[str]) -> SSLContext:
+        """What a server answers a ClientHello with: in the mesh the client's first choice holds, as for the filter chains."""
+        return next((self.answers[name] for name in offered if name in self.answers), self.ssl)
+
+    def verify_peer(self, channel: TlsChannel) -> Security:
+        """Who is there; the channel keeps it. Raises: TlsError: the certificate is valid, but for somebody else."""
+        certificate = channel.tls.getpeercert() or {}
         names = alternative_names(certificate)
-        if not any(test(kind, value.encode()) for test in self.names for kind, value in names):
+        # Without a certificate the handshake has failed already, unless none is needed.
+        if self.names and certificate and not any(test(kind, value.encode()) for test in self.names for kind, value in names):
             told = ", ".join(value for _, value in names) or "none"
             raise TlsError(f"CERTIFICATE_VERIFY_FAILED:verify SAN list: the certificate's names are {told}")
+        peer = next((value for kind, value in names if kind == "URI"), "")
+        channel.security = security_of(peer, self.principal, channel.tls.version() or "")
+        return channel.security
 
 
 TlsSettings = DownstreamTls | UpstreamTls
@@ -75,9 +99,11 @@ def compile_contexts(
     secrets: Mapping[str, Secret],
     previous: Mapping[TlsSettings, TlsContext],
     problems: dict[str, str],
+    principal: str = "",
 ) -> dict[TlsSettings, TlsContext]:
     """Contexts for all settings, each with the name of the listener or cluster that has them.
 
+    Args: principal: SPIFFE id of the workload's own certificate.
     A bad or missing secret, or else the resource, is named in `problems`, and the previous context stays.
     """
     contexts: dict[TlsSettings, TlsContext] = {}
@@ -90,7 +116,8 @@ def compile_contexts(
             if before is not None and before.sources == sources:
                 contexts[settings] = before
             else:
-                contexts[settings] = _make(settings, sources)
+                mine = principal if WORKLOAD_CERTIFICATE in secret_names(settings) else ""
+                contexts[settings] = replace(_make(settings, sources), principal=mine)
         except CompileError as exc:
             # A file has no resource of its own that could be refused.
             guilty = exc.secret if isinstance(exc, SecretError) else resource
@@ -125,14 +152,38 @@ def _make(settings: TlsSettings, sources: tuple[Secret, ...]) -> TlsContext:
 def _client(settings: UpstreamTls, sources: tuple[Secret, ...]) -> TlsContext:
     trust = next((secret for secret in sources if secret.name == settings.trust_name), None)
     certificate = next((secret for secret in sources if secret.name == settings.certificate_name), None)
-    if sources:
-        context = _client_context(settings.system_roots, settings.insecure, settings.alpn, certificate, trust)
-    else:
-        context = _shared_client_context(settings.system_roots, settings.insecure, settings.alpn)
+
+    def make(alpn: tuple[str, ...]) -> ssl.SSLContext:
+        if not sources:
+            return _shared_client_context(settings.system_roots, settings.insecure, alpn)
+        return _shared(
+            (settings.system_roots, settings.insecure, alpn, certificate, trust),
+            lambda: _client_context(settings.system_roots, settings.insecure, alpn, certificate, trust),
+        )
+
+    bytes_alpn = tuple(name for name in settings.alpn if not name.startswith(_MESH_HTTP))
+    opaque = make(bytes_alpn) if bytes_alpn != settings.alpn else None
     names = settings.subject_alt_names
     if trust is not None and trust.trust is not None:
         names += trust.trust.subject_alt_names
-    return TlsContext(context, sources, () if settings.insecure else _name_tests(names))
+    return TlsContext(make(settings.alpn), sources, () if settings.insecure else _name_tests(names), opaque)
+
+
+def _shared(key: tuple[object, ...], make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = _contexts.get(key)
+    if context is None:
+        context = _contexts[key] = make()
+    return context
+
+
+_contexts: WeakValueDictionary[tuple[object, ...], ssl.SSLContext] = WeakValueDictionary()
+"""What some `TlsContext` still has."""
+
+
+def mutual_contexts(certificate: Secret, trust: Secret) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """(client's, server's) of one workload. Raises: SecretError."""
+    settings = DownstreamTls((certificate.name,), trust.name, require_client_certificate=True)
+    return _client_context(False, False, (), certificate, trust), _server_context(settings, trust, [certificate])
 
 
 @lru_cache(maxsize=8)
@@ -167,13 +218,25 @@ def _client_context(
 def _server(settings: DownstreamTls, sources: tuple[Secret, ...]) -> TlsContext:
     certificates = [secret for secret in sources if secret.name in settings.certificate_names]
     trust = next((secret for secret in sources if secret.name == settings.trust_name), None)
-    context = _server_context(settings, trust, certificates)
-    if len(certificates) > 1:
+    if len(certificates) == 1:
+        answers = {
+            name: _shared_server_context(replace(settings, alpn=(name,)), trust, certificates)
+            for name in settings.alpn
+            if any(each.startswith(_MESH) for each in settings.alpn)
+        }
+        context = _shared_server_context(settings, trust, certificates)
+    else:
+        answers = {}
+        context = _server_context(settings, trust, certificates)
         context.sni_callback = _chooser(
             [(_server_context(settings, trust, [secret]), _dns_names(secret)) for secret in certificates]
         )
     names = trust.trust.subject_alt_names if trust is not None and trust.trust is not None else ()
-    return TlsContext(context, sources, _name_tests(names))
+    return TlsContext(context, sources, _name_tests(names), answers=answers)
+
+
+def _shared_server_context(settings: DownstreamTls, trust: Secret | None, certificates: list[Secret]) -> ssl.SSLContext:
+    return _shared((settings, trust, *certificates), lambda: _server_context(settings, trust, certificates))
 
 
 def _server_context(settings: DownstreamTls, trust: Secret | None, certificates: list[Secret]) -> ssl.SSLContext:

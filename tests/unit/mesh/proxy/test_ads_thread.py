@@ -20,6 +20,7 @@ from mesh.model.addr import Address
 from mesh.model.node import Node, Role
 from mesh.model.snapshot import Snapshot
 from mesh.proxy.ads_thread import AdsThread
+from mesh.proxy.control_plane import ControlPlane
 from mesh.xds.ads_client import AdsClient, Update
 from mesh.xds.ads_stream import AdsStream
 from mesh.xds.encode import Encoder
@@ -96,7 +97,7 @@ def following(port: int, state: Path | None = None) -> Iterator[tuple[AdsThread,
         send.send_nowait(update)
         return {"unusable": "of no use"}  # whatever its type, when there is one of this name
 
-    thread = AdsThread(AdsClient(NODE), Address("127.0.0.1", port), publish, state)
+    thread = AdsThread(AdsClient(NODE), ControlPlane(Address("127.0.0.1", port)), publish, state)
     thread.start()
     try:
         yield thread, receive

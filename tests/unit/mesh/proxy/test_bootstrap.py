@@ -5,6 +5,7 @@ import pytest
 from mesh.model.addr import Address
 from mesh.model.node import Role
 from mesh.proxy.bootstrap import BadEnvironment, parse_address, parse_duration, read_environment
+from mesh.proxy.control_plane import ControlPlane
 
 CONFIG = {
     "discoveryAddress": "triomesh-control.triomesh-system.svc:15010",
@@ -26,7 +27,8 @@ def test_what_the_injector_writes_is_understood() -> None:
     bootstrap = read_environment(ENVIRONMENT, Role.SIDECAR)
     assert bootstrap.node.id == "sidecar~198.18.0.7~reviews-v1.shop~shop.svc.cluster.local"
     assert bootstrap.node.labels == {"app": "reviews"}
-    assert bootstrap.discovery == Address("triomesh-control.triomesh-system.svc", 15010)
+    assert bootstrap.discovery == ControlPlane(Address("triomesh-control.triomesh-system.svc", 15010))
+    assert bootstrap.identity is None
     assert (bootstrap.drain_seconds, bootstrap.termination_drain_seconds) == (45.0, 5.0)
     tracing, log = bootstrap.telemetry.default_tracing, bootstrap.telemetry.default_access_log
     assert tracing is not None and tracing.random_sampling_percent == 50
