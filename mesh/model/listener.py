@@ -85,6 +85,31 @@ class HttpFilter(Enum):
     ROUTER = "router"
 
 
+class ClientCertificate(Enum):
+    """What becomes of x-forwarded-client-cert (Envoy `ForwardClientCertDetails`).
+
+    SANITIZE: never forwarded. FORWARD_ONLY, APPEND, REPLACE: on connections with a client certificate the header is
+    kept, gets the client's as a further element, or says the client's alone; on others it is taken off.
+    ALWAYS_FORWARD: kept as it came, whoever sent it.
+    """
+
+    SANITIZE = "sanitize"
+    FORWARD_ONLY = "forward_only"
+    APPEND = "append_forward"
+    REPLACE = "sanitize_set"
+    ALWAYS_FORWARD = "always_forward_only"
+
+
+class CertificateDetail(Enum):
+    """What x-forwarded-client-cert says of a certificate beside its hash (Envoy `SetCurrentClientCertDetails`)."""
+
+    SUBJECT = "subject"
+    CERT = "cert"
+    CHAIN = "chain"
+    DNS = "dns"
+    URI = "uri"
+
+
 @dataclass(frozen=True, slots=True)
 class HttpManager:
     """Envoy `HttpConnectionManager`. Exactly one of route_config_name (RDS) and route_config (inline) is set.
@@ -116,6 +141,8 @@ class HttpManager:
     drain_timeout_seconds: float = 5.0
     server_name: str = "triomesh"
     strip_port: bool = False
+    client_certificate: ClientCertificate = ClientCertificate.SANITIZE
+    certificate_details: frozenset[CertificateDetail] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ FILE_ROOTS = "file-root:"
 WORKLOAD_CERTIFICATE = "default"
 WORKLOAD_ROOTS = "ROOTCA"
 """The proxy's own certificate and the mesh's roots (Istio's names): the proxy has them from the CA, not by ADS."""
+WORKLOAD_SECRETS = frozenset((WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from mesh.model.cluster import Cluster, Discovery
 from mesh.model.endpoint import LoadAssignment
 from mesh.model.listener import FilterChain, HttpManager, Listener
 from mesh.model.route import ForwardAction, RouteConfig
-from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, DownstreamTls, Secret, UpstreamTls
+from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, WORKLOAD_SECRETS, DownstreamTls, Secret, UpstreamTls
 from mesh.xds.kind import Kind
 from mesh.xds.resource import Ref
 
@@ -81,5 +81,5 @@ def _of_routes(config: RouteConfig) -> Iterator[Ref]:
 def _of_tls(tls: UpstreamTls | DownstreamTls) -> Iterator[Ref]:
     certificates: Iterable[str] = (tls.certificate_name,) if isinstance(tls, UpstreamTls) else tls.certificate_names
     for name in (*certificates, tls.trust_name):
-        if name and not name.startswith((FILE_CERTIFICATE, FILE_ROOTS)):
+        if name and name not in WORKLOAD_SECRETS and not name.startswith((FILE_CERTIFICATE, FILE_ROOTS)):
             yield Kind.SECRET, name

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from mesh.model.match import PathMatch
+
 ORIGIN_METADATA = "triomesh.io"
 ISTIO_METADATA = "istio"
 TLS_MATCH_METADATA = "envoy.transport_socket_match"
@@ -26,6 +30,9 @@ PEER_METADATA = "triomesh.filters.http.peer_metadata"
 PEER_METADATA_URL = "type.googleapis.com/triomesh.v1.PeerMetadata"
 ISTIO_PEER_METADATA_URL = "type.googleapis.com/io.istio.http.peer_metadata.Config"
 
+SDS_CLUSTER = "sds-grpc"
+"""Where Istio's proxies ask for their own certificate and roots: an agent beside them, not the control plane."""
+
 SYSTEM_ROOTS_FILE = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and Alpine keep the CA bundle; Envoy itself knows no `system_root_certs` (gRPC does)."""
 
@@ -38,3 +45,8 @@ ENVOY_MAX_DIRECT_RESPONSE_BYTES = 4096
 REDIRECT_PORT = "redirect_port"
 REDIRECT_PORT_OF_SCHEME = "scheme"
 """Route metadata for `RedirectAction.port` 0, which Envoy has no word for: it gets the scheme's port spelled out."""
+
+
+def segment_removal(match: PathMatch) -> str:
+    """`regex_rewrite` pattern of a SEGMENT_PREFIX and the slash after it: how it is replaced by "/", which keeps one slash."""
+    return f"{'(?i)' if match.ignore_case else ''}^{re.escape(match.value)}/?"

@@ -20,7 +20,9 @@ from mesh.model.cluster import (
 from mesh.model.endpoint import Endpoint, Health, LoadAssignment, Locality, LocalityEndpoints, Workload
 from mesh.model.listener import (
     AccessLog,
+    CertificateDetail,
     ChainMatch,
+    ClientCertificate,
     Direction,
     FilterChain,
     HttpFilter,
@@ -54,7 +56,15 @@ from mesh.model.route import (
     VirtualHost,
     WeightedCluster,
 )
-from mesh.model.secret import DownstreamTls, Secret, TlsCertificate, TrustBundle, UpstreamTls
+from mesh.model.secret import (
+    WORKLOAD_CERTIFICATE,
+    WORKLOAD_ROOTS,
+    DownstreamTls,
+    Secret,
+    TlsCertificate,
+    TrustBundle,
+    UpstreamTls,
+)
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.|_", min_size=1, max_size=12)
 words = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8)
@@ -94,7 +104,8 @@ def path_matches(draw: st.DrawFn) -> PathMatch:
 route_matches = st.builds(
     RouteMatch,
     path_matches(),
-    tuples(st.builds(HeaderMatch, words, st.none() | string_matches(), st.booleans())),
+    tuples(st.builds(HeaderMatch, words, st.none(), st.booleans())
+        | st.builds(HeaderMatch, words, string_matches(), st.booleans(), st.booleans())),
     tuples(st.builds(QueryMatch, words, st.none() | string_matches())),
 )
 
@@ -108,7 +119,7 @@ def mutations(draw: st.DrawFn) -> HeaderMutation:
 
 weighted_clusters = st.builds(WeightedCluster, names, st.integers(1, 100), mutations(), mutations())
 rewrites = st.one_of(
-    st.builds(PrefixRewrite, st.just("/p") | words),
+    st.builds(PrefixRewrite, st.sampled_from(["/", "/p"]) | words),
     st.builds(FullRewrite, words.map(lambda word: f"/{word}\\x")),
     st.builds(RegexRewrite, st.just("^/(a+)"), st.just(r"/\1/b")),
 )
@@ -231,8 +242,8 @@ assignments = st.builds(LoadAssignment, names, tuples(localities()))
 def upstream_tls(draw: st.DrawFn, auto_sni: bool) -> UpstreamTls:
     way = draw(st.sampled_from(["secret", "system", "insecure"]))
     return UpstreamTls(
-        certificate_name=draw(st.just("") | names | st.just("file-cert:/c.pem~/k.pem")),
-        trust_name=draw(names | st.just("file-root:/ca.pem")) if way == "secret" else "",
+        certificate_name=draw(st.just("") | names | st.sampled_from(["file-cert:/c.pem~/k.pem", WORKLOAD_CERTIFICATE])),
+        trust_name=draw(names | st.sampled_from(["file-root:/ca.pem", WORKLOAD_ROOTS])) if way == "secret" else "",
         sni=draw(st.just("") | words),
         auto_sni=auto_sni,
         alpn=draw(tuples(st.sampled_from(["h2", "http/1.1"]))),
@@ -328,6 +339,8 @@ def tracings(draw: st.DrawFn) -> Tracing:
 @st.composite
 def managers(draw: st.DrawFn) -> HttpManager:
     by_name = draw(st.booleans())
+    client_certificate = draw(st.sampled_from(ClientCertificate))
+    is_written = client_certificate in (ClientCertificate.APPEND, ClientCertificate.REPLACE)
     optional = [HttpFilter.PEER_METADATA, HttpFilter.CORS, HttpFilter.FAULT]
     return HttpManager(
         stat_prefix=draw(words),
@@ -353,6 +366,8 @@ def managers(draw: st.DrawFn) -> HttpManager:
         drain_timeout_seconds=draw(seconds),
         server_name=draw(words),
         strip_port=draw(st.booleans()),
+        client_certificate=client_certificate,
+        certificate_details=draw(st.frozensets(st.sampled_from(CertificateDetail))) if is_written else frozenset(),
     )
 
 
@@ -362,9 +377,9 @@ tcp_proxies = st.builds(TcpProxy, words, tcp_clusters, seconds, tuples(access_lo
 
 @st.composite
 def downstream_tls(draw: st.DrawFn) -> DownstreamTls:
-    trust = draw(st.just("") | names)
+    trust = draw(st.just("") | names | st.just(WORKLOAD_ROOTS))
     return DownstreamTls(
-        certificate_names=draw(tuples(names, 2, 1)),
+        certificate_names=draw(tuples(names | st.just(WORKLOAD_CERTIFICATE), 2, 1)),
         trust_name=trust,
         require_client_certificate=bool(trust) and draw(st.booleans()),
         alpn=draw(tuples(st.sampled_from(["h2", "http/1.1"]))),

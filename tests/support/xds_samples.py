@@ -78,7 +78,7 @@ def self_signed() -> tuple[bytes, bytes]:
 CERTIFICATE_PEM, KEY_PEM = self_signed()
 ORIGIN = Origin("VirtualService", "default", "reviews", "http[0]")
 SAN = StringMatch(StringKind.EXACT, "spiffe://cluster.local/ns/default/sa/reviews")
-MESH_TLS = UpstreamTls("default", "ROOTCA", sni="outbound_.9080_._.reviews", alpn=("istio",), subject_alt_names=(SAN,))
+SERVICE_TLS = UpstreamTls("cert", "roots", sni="outbound_.9080_._.reviews", alpn=("istio",), subject_alt_names=(SAN,))
 WORKLOAD = Workload("reviews-v1", "default", "reviews", "v1", "Kubernetes")
 ENDPOINTS = (
     Endpoint(Address("127.0.0.1", 9080), 3, Health.HEALTHY, WORKLOAD, True, "istio", "reviews.example"),
@@ -100,7 +100,7 @@ CLUSTERS = (
         Discovery.EDS,
         circuit_breaker=CircuitBreaker(10, 20, 30, 40, RetryBudget(25.0, 5)),
         outlier=OutlierDetection(7, 3, 2, True, 1.5, 2.5, 60.0, 50, 30),
-        tls_matches=(TlsMatch("mtls", "istio", MESH_TLS), TlsMatch("plain", "", None)),
+        tls_matches=(TlsMatch("mtls", "istio", SERVICE_TLS), TlsMatch("plain", "", None)),
         protocol=Protocol.DOWNSTREAM,
         max_requests_per_connection=100,
         max_connection_duration_seconds=600,
@@ -233,7 +233,7 @@ LISTENERS = (
             FilterChain(
                 INLINE,
                 ChainMatch(server_names=("a.example", "*.b.example"), transport_protocol="tls"),
-                tls=DownstreamTls(("default",), "ROOTCA", True, ("h2", "http/1.1"), "1.3"),
+                tls=DownstreamTls(("cert",), "roots", True, ("h2", "http/1.1"), "1.3"),
             ),
         ),
         direction=Direction.INBOUND,
@@ -244,8 +244,8 @@ LISTENERS = (
     ),
 )
 SECRETS = (
-    Secret("default", TlsCertificate(CERTIFICATE_PEM, KEY_PEM)),
-    Secret("ROOTCA", trust=TrustBundle(CERTIFICATE_PEM, (SAN,))),
+    Secret("cert", TlsCertificate(CERTIFICATE_PEM, KEY_PEM)),
+    Secret("roots", trust=TrustBundle(CERTIFICATE_PEM, (SAN,))),
 )
 ASSIGNMENTS = (LoadAssignment(CLUSTERS[0].name, LOCALITIES), LoadAssignment("shared", LOCALITIES))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import envoy.config.core.v3.config_source_pb2 as config_source_pb
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError as ProtobufError
 
@@ -14,7 +15,7 @@ from mesh.model.match import StringKind, StringMatch
 from mesh.model.origin import Origin
 from mesh.model.route import NO_MUTATION, HeaderMutation
 from mesh.xds.error import DecodeError
-from mesh.xds.wire import ORIGIN_METADATA
+from mesh.xds.wire import ORIGIN_METADATA, SDS_CLUSTER
 
 _SCALE = {0: 1, 1: 100, 2: 10_000}
 """FractionalPercent.DenominatorType: HUNDRED, TEN_THOUSAND, MILLION, as parts per percent."""
@@ -243,6 +244,24 @@ def read_origin(metadata: Mapping[str, Mapping[str, Any]]) -> Origin | None:
         return None
     kind, namespace, name, rule = (str(fields.get(key, "")) for key in ("kind", "namespace", "name", "rule"))
     return Origin(kind, namespace, name, rule, int(fields.get("generation", 0)))
+
+
+def read_workload_source(reader: Reader, field: str) -> None:
+    """The proxy's own secrets come from the agent beside it, in Istio's words; ours is in the proxy itself."""
+    source = reader.child(field, ("api_config_source", "ads", "self"), ("resource_api_version", "initial_fetch_timeout"))
+    if not source.has("api_config_source"):
+        raise source.error("api_config_source", f"is missing: {reader.message.name} is the proxy's own, from {SDS_CLUSTER}")
+    known = ("api_type", "grpc_services")
+    api = source.child("api_config_source", known, ("transport_api_version", "set_node_on_first_message_only"))
+    if api.message.api_type != config_source_pb.ApiConfigSource.GRPC:
+        raise api.error("api_type", "only GRPC is supported")
+    services = [
+        service.child("envoy_grpc", ("cluster_name",)).message.cluster_name
+        for service in api.children("grpc_services", ("envoy_grpc",), ("timeout",))
+    ]
+    if services != [SDS_CLUSTER]:
+        named = ", ".join(services) or "none"
+        raise api.error("grpc_services", f"must be the cluster {SDS_CLUSTER} alone, is {named}")
 
 
 def read_ads_source(reader: Reader, field: str) -> None:

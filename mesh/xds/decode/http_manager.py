@@ -14,7 +14,7 @@ import xds.type.v3.typed_struct_pb2 as typed_struct_pb
 from google.protobuf.json_format import MessageToDict
 from udpa.type.v1 import typed_struct_pb2 as udpa_typed_struct_pb
 
-from mesh.model.listener import AccessLog, HttpFilter, HttpManager, Tracing
+from mesh.model.listener import AccessLog, CertificateDetail, ClientCertificate, HttpFilter, HttpManager, Tracing
 from mesh.xds.decode.common import Reader, read_ads_source, type_name
 from mesh.xds.decode.route import decode_route_config
 from mesh.xds.wire import ISTIO_PEER_METADATA_URL, PEER_METADATA_URL
@@ -47,6 +47,8 @@ MANAGER_FIELDS = (
     "strip_matching_host_port",
     "codec_type",
     "path_with_escaped_slashes_action",
+    "forward_client_cert_details",
+    "set_current_client_cert_details",
 )
 MANAGER_HARMLESS = (
     # Tuning of HTTP/2 flow control and of flushing: both sides negotiate, ours has its own.
@@ -63,9 +65,6 @@ MANAGER_HARMLESS = (
     "always_set_request_id_in_response",
     "append_x_forwarded_port",
     "append_local_overload",
-    # x-forwarded-client-cert is made from mesh TLS, which says all that these choose between.
-    "forward_client_cert_details",
-    "set_current_client_cert_details",
     # The default request id extension with Istio's one flag; how 100-continue is passed on.
     "request_id_extension",
     "proxy_100_continue",
@@ -83,6 +82,13 @@ _SKIPPED_FILTERS = frozenset(
         "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     }
 )
+_CLIENT_CERTIFICATES = {
+    MESSAGE.SANITIZE: ClientCertificate.SANITIZE,
+    MESSAGE.FORWARD_ONLY: ClientCertificate.FORWARD_ONLY,
+    MESSAGE.APPEND_FORWARD: ClientCertificate.APPEND,
+    MESSAGE.SANITIZE_SET: ClientCertificate.REPLACE,
+    MESSAGE.ALWAYS_FORWARD_ONLY: ClientCertificate.ALWAYS_FORWARD,
+}
 _Tracing = http_manager_pb.HttpConnectionManager.Tracing
 _ENVOY_IDLE_SECONDS = 3600.0
 
@@ -123,6 +129,8 @@ def read_http_manager(reader: Reader) -> HttpManager:
         drain_timeout_seconds=reader.seconds("drain_timeout", 5.0),
         server_name=message.server_name,
         strip_port=message.strip_any_host_port or message.strip_matching_host_port,
+        client_certificate=_CLIENT_CERTIFICATES[message.forward_client_cert_details],
+        certificate_details=_certificate_details(reader),
     )
 
 
@@ -210,6 +218,19 @@ def _real_type_url(packed: Any) -> str:
             packed.Unpack(wrapper)
             return str(wrapper.type_url)
     return str(packed.type_url)
+
+
+def _certificate_details(reader: Reader) -> frozenset[CertificateDetail]:
+    """Envoy reads them only where it writes the header itself."""
+    details = reader.child("set_current_client_cert_details", tuple(detail.value for detail in CertificateDetail))
+    if reader.message.forward_client_cert_details not in (MESSAGE.APPEND_FORWARD, MESSAGE.SANITIZE_SET):
+        return frozenset()
+    is_subject_said = details.wrapped("subject", False)
+    return frozenset(
+        detail
+        for detail in CertificateDetail
+        if (is_subject_said if detail is CertificateDetail.SUBJECT else getattr(details.message, detail.value))
+    )
 
 
 def _upgrades(reader: Reader) -> tuple[str, ...]:

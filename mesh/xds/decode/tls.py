@@ -13,13 +13,21 @@ from mesh.model.match import StringMatch
 from mesh.model.secret import (
     FILE_CERTIFICATE,
     FILE_ROOTS,
+    WORKLOAD_SECRETS,
     DownstreamTls,
     Secret,
     TlsCertificate,
     TrustBundle,
     UpstreamTls,
 )
-from mesh.xds.decode.common import STRING_FIELDS, Reader, read_ads_source, read_string_match, type_name
+from mesh.xds.decode.common import (
+    STRING_FIELDS,
+    Reader,
+    read_ads_source,
+    read_string_match,
+    read_workload_source,
+    type_name,
+)
 from mesh.xds.wire import SYSTEM_ROOTS_FILE
 
 MESSAGE = secret_pb.Secret
@@ -186,9 +194,12 @@ def _certificate_names(common: Reader) -> tuple[str, ...]:
 def _sds_name(config: Reader) -> str:
     if not config.message.name:
         raise config.error("name", "is empty")
-    if config.has("sds_config"):
+    name = str(config.message.name)
+    if name in WORKLOAD_SECRETS:
+        read_workload_source(config, "sds_config")
+    elif config.has("sds_config"):
         read_ads_source(config, "sds_config")
-    return str(config.message.name)
+    return name
 
 
 def _min_version(common: Reader) -> str:

@@ -9,6 +9,7 @@ import envoy.config.core.v3.address_pb2 as address_pb
 import envoy.config.core.v3.base_pb2 as base_pb
 import envoy.config.core.v3.config_source_pb2 as config_source_pb
 import envoy.config.core.v3.extension_pb2 as extension_pb
+import envoy.config.core.v3.grpc_service_pb2 as grpc_service_pb
 import envoy.type.matcher.v3.regex_pb2 as regex_pb
 import envoy.type.matcher.v3.string_pb2 as string_pb
 import envoy.type.v3.percent_pb2 as percent_pb
@@ -22,7 +23,7 @@ from mesh.model.match import StringKind, StringMatch
 from mesh.model.origin import Origin
 from mesh.model.route import HeaderMutation
 from mesh.xds.error import EncodeError
-from mesh.xds.wire import ORIGIN_METADATA
+from mesh.xds.wire import ORIGIN_METADATA, SDS_CLUSTER
 
 _MAX_UINT32 = (1 << 32) - 1
 _MAX_SECONDS = 315_576_000_000
@@ -112,6 +113,21 @@ def ads_source() -> Any:
     """ "Ask on this very stream"."""
     return config_source_pb.ConfigSource(
         ads=config_source_pb.AggregatedConfigSource(), resource_api_version=config_source_pb.ApiVersion.V3
+    )
+
+
+def workload_source() -> Any:
+    """ "Ask the agent beside you": where proxies have what is their own from. Word for word as Istio writes it."""
+    service = grpc_service_pb.GrpcService(envoy_grpc=grpc_service_pb.GrpcService.EnvoyGrpc(cluster_name=SDS_CLUSTER))
+    api = config_source_pb.ApiConfigSource(
+        api_type=config_source_pb.ApiConfigSource.GRPC,
+        transport_api_version=config_source_pb.ApiVersion.V3,
+        set_node_on_first_message_only=True,
+        grpc_services=[service],
+    )
+    # No timeout: a proxy without its certificate is not to begin.
+    return config_source_pb.ConfigSource(
+        api_config_source=api, resource_api_version=config_source_pb.ApiVersion.V3, initial_fetch_timeout=Duration()
     )
 
 

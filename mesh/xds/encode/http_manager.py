@@ -18,12 +18,19 @@ import xds.type.v3.typed_struct_pb2 as typed_struct_pb
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from mesh.model.listener import AccessLog, HttpFilter, HttpManager, Tracing
+from mesh.model.listener import AccessLog, CertificateDetail, ClientCertificate, HttpFilter, HttpManager, Tracing
 from mesh.xds.encode.common import Path, ads_source, bounded, duration, pack, percent, uint32
 from mesh.xds.encode.route import encode_route_config
 from mesh.xds.wire import CORS, FAULT, FILE_ACCESS_LOG, OTLP_TRACER, PEER_METADATA, PEER_METADATA_URL, ROUTER
 
 _Manager = http_manager_pb.HttpConnectionManager
+_CLIENT_CERTIFICATES = {
+    ClientCertificate.SANITIZE: _Manager.SANITIZE,
+    ClientCertificate.FORWARD_ONLY: _Manager.FORWARD_ONLY,
+    ClientCertificate.APPEND: _Manager.APPEND_FORWARD,
+    ClientCertificate.REPLACE: _Manager.SANITIZE_SET,
+    ClientCertificate.ALWAYS_FORWARD: _Manager.ALWAYS_FORWARD_ONLY,
+}
 _MAX_HEADERS_KB = 8192
 _EXPORT_TIMEOUT_SECONDS = 10.0
 """OTLP's default for one export."""
@@ -102,6 +109,15 @@ def _edge(message: Any, value: HttpManager, path: Path) -> None:
     message.normalize_path.CopyFrom(BoolValue(value=value.normalize_path))
     message.merge_slashes = value.merge_slashes
     message.http_protocol_options.accept_http_10 = value.accept_http_10
+    message.forward_client_cert_details = _CLIENT_CERTIFICATES[value.client_certificate]
+    if value.certificate_details and value.client_certificate not in (ClientCertificate.APPEND, ClientCertificate.REPLACE):
+        raise path.error("certificate_details", f"means nothing with {value.client_certificate.value}")
+    details = message.set_current_client_cert_details
+    for detail in value.certificate_details:
+        if detail is CertificateDetail.SUBJECT:
+            details.subject.CopyFrom(BoolValue(value=True))
+        else:
+            setattr(details, detail.value, True)
 
 
 def _filters(filters: tuple[HttpFilter, ...], path: Path) -> list[Any]:

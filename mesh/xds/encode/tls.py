@@ -13,8 +13,8 @@ import envoy.extensions.transport_sockets.tls.v3.tls_pb2 as tls_pb
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from mesh.model.match import StringMatch
-from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, DownstreamTls, Secret, UpstreamTls
-from mesh.xds.encode.common import Path, ads_source, pack, string_match
+from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, WORKLOAD_SECRETS, DownstreamTls, Secret, UpstreamTls
+from mesh.xds.encode.common import Path, ads_source, pack, string_match, workload_source
 from mesh.xds.wire import RAW_SOCKET, SYSTEM_ROOTS_FILE, TLS_SOCKET
 
 _VERSIONS = {
@@ -123,4 +123,5 @@ def _alt_names(names: Iterable[StringMatch], path: Path) -> list[Any]:
 
 
 def _sds(name: str) -> Any:
-    return secret_pb.SdsSecretConfig(name=name, sds_config=ads_source())
+    source = workload_source() if name in WORKLOAD_SECRETS else ads_source()
+    return secret_pb.SdsSecretConfig(name=name, sds_config=source)

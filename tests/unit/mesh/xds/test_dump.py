@@ -26,7 +26,7 @@ def test_every_resource_is_there():
 
 def test_private_keys_are_redacted():
     secrets = sections()["SecretsConfigDump"]["dynamic_active_secrets"]
-    keys = [entry["secret"]["tls_certificate"]["private_key"] for entry in secrets if entry["name"] == "default"]
+    keys = [entry["secret"]["tls_certificate"]["private_key"] for entry in secrets if entry["name"] == "cert"]
     assert keys == [{"inline_bytes": "W3JlZGFjdGVkXQ=="}]
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mesh.model.listener import AccessLog, HttpFilter, Tracing
+from mesh.model.listener import AccessLog, CertificateDetail, ClientCertificate, HttpFilter, Tracing
 from mesh.xds.kind import Kind
 from tests.support.xds_json import ADS, ROUTER, TYPE, from_json, refused
 
@@ -57,13 +57,20 @@ def test_istios_harmless_settings_are_skipped():
     manager = decoded(
         server_name="istio-envoy",
         server_header_transformation="PASS_THROUGH",
-        forward_client_cert_details="APPEND_FORWARD",
-        set_current_client_cert_details={"subject": True},
         proxy_100_continue=True,
         upgrade_configs=[{"upgrade_type": "websocket"}, {"upgrade_type": "x", "enabled": False}],
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
     )
     assert (manager.server_name, manager.upgrades) == ("istio-envoy", ("websocket",))
+
+
+def test_details_count_only_where_the_header_is_written():
+    details = {"subject": True, "uri": True, "cert": False}
+    appended = decoded(forward_client_cert_details="APPEND_FORWARD", set_current_client_cert_details=details)
+    assert appended.client_certificate is ClientCertificate.APPEND
+    assert appended.certificate_details == {CertificateDetail.SUBJECT, CertificateDetail.URI}
+    kept = decoded(forward_client_cert_details="FORWARD_ONLY", set_current_client_cert_details=details)
+    assert (kept.client_certificate, kept.certificate_details) == (ClientCertificate.FORWARD_ONLY, frozenset())
 
 
 def test_optional_and_disabled_filters_are_skipped():

@@ -32,6 +32,34 @@ def test_combined_context_gives_names_and_roots():
     assert decoded.subject_alt_names == (StringMatch(StringKind.EXACT, "spiffe://a"),)
 
 
+def agent(cluster_name: str = "sds-grpc", **changes) -> dict:
+    api = {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": cluster_name}}]}
+    return {"api_config_source": {**api, "set_node_on_first_message_only": True, **changes}, "resource_api_version": "V3"}
+
+
+def own(source: dict, name: str = "ROOTCA") -> dict:
+    return {"validation_context_sds_secret_config": {"name": name, "sds_config": source}}
+
+
+def test_the_proxys_own_secrets_come_from_the_agent():
+    assert tls(**own(agent())).trust_name == "ROOTCA"
+
+
+@pytest.mark.parametrize(
+    ("common", "field"),
+    [
+        (own({"ads": {}}), "api_config_source"),
+        (own({}), "api_config_source"),
+        (own(agent("elsewhere")), "api_config_source.grpc_services"),
+        (own(agent(grpc_services=[])), "api_config_source.grpc_services"),
+        (own(agent(api_type="REST")), "api_config_source.api_type"),
+        (own(agent(), "of-somebody"), "api_config_source"),
+    ],
+)
+def test_secrets_from_the_wrong_place_are_refused(common, field):
+    assert refused(Kind.CLUSTER, cluster(**common)) == f"{AT}.validation_context_sds_secret_config.sds_config.{field}"
+
+
 def test_system_roots_by_file_or_by_name():
     file = {"trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"}}
     assert tls(validation_context=file).system_roots

@@ -2,7 +2,16 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.model.listener import AccessLog, FilterChain, HttpFilter, HttpManager, Listener, Tracing
+from mesh.model.listener import (
+    AccessLog,
+    CertificateDetail,
+    ClientCertificate,
+    FilterChain,
+    HttpFilter,
+    HttpManager,
+    Listener,
+    Tracing,
+)
 from mesh.model.route import RouteConfig
 from tests.support.xds_json import to_json, unencodable
 
@@ -28,6 +37,7 @@ def made(**changes) -> dict:
         ({"max_request_headers_kb": 0}, ".max_request_headers_kb"),
         ({"xff_trusted_hops": -1}, ".xff_trusted_hops"),
         ({"tracing": Tracing(random_sampling_percent=101)}, ".tracing.random_sampling_percent"),
+        ({"certificate_details": frozenset({CertificateDetail.URI})}, ".certificate_details"),
         ({"tracing": Tracing(service_name="x")}, ".tracing.service_name"),
         ({"access_logs": (AccessLog(""),)}, ".access_logs[0].path"),
         ({"access_logs": (AccessLog("/x", "t", ()),)}, ".access_logs[0].json"),
@@ -41,6 +51,13 @@ def test_peer_metadata_is_optional_and_the_router_last():
     filters = made(filters=(HttpFilter.PEER_METADATA, HttpFilter.FAULT, HttpFilter.ROUTER))["http_filters"]
     assert [entry.get("is_optional", False) for entry in filters] == [True, False, False]
     assert filters[-1]["name"] == "envoy.filters.http.router"
+
+
+def test_who_the_client_is_goes_on_in_a_header():
+    details = frozenset({CertificateDetail.SUBJECT, CertificateDetail.DNS, CertificateDetail.URI})
+    found = made(client_certificate=ClientCertificate.APPEND, certificate_details=details)
+    assert found["forward_client_cert_details"] == "APPEND_FORWARD"
+    assert found["set_current_client_cert_details"] == {"subject": True, "dns": True, "uri": True}
 
 
 def test_spans_go_out_by_otlp():

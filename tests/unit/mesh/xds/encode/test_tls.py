@@ -45,6 +45,22 @@ def test_secrets_are_asked_for_on_the_same_stream():
     assert context["tls_certificate_sds_secret_configs"][0]["name"] == "cert"
 
 
+def test_the_proxys_own_are_asked_of_the_agent_in_istios_words():
+    context = common(cluster(UpstreamTls("default", "ROOTCA")))
+    agent = {
+        "api_config_source": {
+            "api_type": "GRPC",
+            "transport_api_version": "V3",
+            "grpc_services": [{"envoy_grpc": {"cluster_name": "sds-grpc"}}],
+            "set_node_on_first_message_only": True,
+        },
+        "initial_fetch_timeout": "0s",
+        "resource_api_version": "V3",
+    }
+    assert context["validation_context_sds_secret_config"] == {"name": "ROOTCA", "sds_config": agent}
+    assert context["tls_certificate_sds_secret_configs"] == [{"name": "default", "sds_config": agent}]
+
+
 def test_names_are_typed_by_their_look():
     context = common(cluster(UpstreamTls(trust_name="roots", subject_alt_names=(NAME, SPIFFE))))
     names = context["combined_validation_context"]["default_validation_context"]["match_typed_subject_alt_names"]
