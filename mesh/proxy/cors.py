@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mesh.model.match import StringKind, StringMatch
 from mesh.model.route import CorsPolicy
 from mesh.proxy.head import Head
 from mesh.proxy.match import CompileError, string_test
@@ -16,6 +17,8 @@ RESPONSE_NAMES = (
     b"access-control-allow-credentials",
     b"access-control-expose-headers",
 )
+
+_ANY_ORIGIN = StringMatch(StringKind.EXACT, "*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,15 @@ def compile_cors(policy: CorsPolicy, field: str) -> CompiledCors:
     for header, value in (("methods", policy.allow_methods), ("headers", policy.allow_headers)):
         if value:
             preflight += f"access-control-allow-{header}: {value}\r\n".encode()
+    exposed = f"access-control-expose-headers: {policy.expose_headers}\r\n".encode() if policy.expose_headers else b""
     if policy.max_age:
         preflight += f"access-control-max-age: {policy.max_age}\r\n".encode()
-    response = credentials
-    if policy.expose_headers:
-        response += f"access-control-expose-headers: {policy.expose_headers}\r\n".encode()
-    response += b"vary: origin\r\n"
-    origins = tuple(string_test(origin, f"{field} allow_origins") for origin in policy.allow_origins)
-    return CompiledCors(origins, preflight, response, policy.forward_unmatched)
+    # The answer differs by origin, which caches must know; Envoy leaves that to the app.
+    response = credentials + exposed + b"vary: origin\r\n"
+    origins = tuple(_origin_test(origin, f"{field} allow_origins") for origin in policy.allow_origins)
+    return CompiledCors(origins, preflight + exposed, response, policy.forward_unmatched)
+
+
+def _origin_test(match: StringMatch, field: str) -> Callable[[bytes], bool]:
+    # Envoy: exactly "*" stands for every origin.
+    return (lambda _: True) if match == _ANY_ORIGIN else string_test(match, field)

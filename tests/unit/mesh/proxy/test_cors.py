@@ -30,7 +30,14 @@ def test_a_preflight_is_answered() -> None:
         b"access-control-allow-methods: GET,POST\r\n"
         b"access-control-allow-headers: x-foo\r\n"
         b"access-control-max-age: 86400\r\n"
+        b"access-control-expose-headers: x-bar\r\n"
     )
+
+
+def test_a_star_is_every_origin() -> None:
+    policy = CorsPolicy((StringMatch(StringKind.EXACT, "*"),))
+    reply = compile_cors(policy, "f").preflight(preflight("https://anyone"))
+    assert reply is not None and reply.headers == b"access-control-allow-origin: https://anyone\r\n"
 
 
 @pytest.mark.parametrize(
