@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mesh.model.route import HeaderMutation
 from mesh.proxy.match import CompileError
 from mesh.proxy.observe.record import Record
-from mesh.proxy.operators import Getter, parse, text_of
+from mesh.proxy.operators import Getter, parse
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Framing and routing belong to the proxy; Envoy refuses `:`-names and Host in the same way.
@@ -96,5 +96,7 @@ def _line(name: bytes, value: str, field: str) -> bytes | tuple[str | Getter, ..
 def _evaluate(parts: tuple[str | Getter, ...], record: Record) -> bytes:
     # Values come from other headers and addresses, which the codec has already freed of line breaks.
     head, *rest = parts
-    value = "".join(part if isinstance(part, str) else text_of(part(record)) for part in rest)
-    return f"{head}{value}\r\n".encode("latin-1", errors="replace")
+    # Envoy: what is not known is nothing here (in a log it is "-"), and a value of nothing is no header.
+    values = (part if isinstance(part, str) else part(record) for part in rest)
+    value = "".join("" if value is None else str(value) for value in values)
+    return f"{head}{value}\r\n".encode("latin-1", errors="replace") if value else b""

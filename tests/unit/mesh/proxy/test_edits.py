@@ -30,6 +30,11 @@ def test_the_later_level_sees_what_the_earlier_one_did() -> None:
     assert (set(edits.remove), edits.static) == ({b"x", b"y"}, b"x: route\r\n")
 
 
+def test_what_is_not_known_is_nothing_and_a_value_of_nothing_no_header() -> None:
+    mutation = HeaderMutation(add=(("x-a", "%REQ(none)%"), ("x-b", "<%REQ(none)%>"), ("x-c", "")))
+    assert compile_edits((mutation,), "f").lines(record(head())) == b"x-b: <>\r\nx-c: \r\n"
+
+
 def test_operators_are_evaluated_per_request() -> None:
     edits = compile_edits(
         (HeaderMutation(set=(("x-client", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"), ("x-a", "1"), ("x-u", "<%REQ(user-agent)%>")),),),
