@@ -47,13 +47,15 @@ class PathMatch:
 class HeaderMatch:
     """Envoy `HeaderMatcher`. `name` is lower case; `:method`, `:authority`, `:scheme` and `:path` are allowed.
 
-    value None = the header must be present. `invert` turns the answer round (present -> absent). A header
-    that is sent several times is compared as its values joined by ",".
+    value None = the header must be present. A header that is sent several times matches when one of its values does.
+    `invert` turns the answer round (present -> absent); but an absent header matches no value, inverted or not, unless
+    `missing_as_empty` (Envoy `treat_missing_header_as_empty`, Istio's `withoutHeaders`) has it compared as "".
     """
 
     name: str
     value: StringMatch | None = None
     invert: bool = False
+    missing_as_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -30,6 +30,10 @@ class Head(Protocol):
         """The header's value; the values of a repeated header joined by ","; None when it is absent."""
         ...
 
+    def get_all(self, name: bytes, /) -> list[bytes]:
+        """One value per line of the header."""
+        ...
+
 
 class Answer(Protocol):
     """A response's head, or its trailers, as far as decisions look at it."""

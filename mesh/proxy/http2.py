@@ -42,6 +42,9 @@ class _Probe:
     def get(self, name: bytes, /) -> bytes | None:
         return None
 
+    def get_all(self, name: bytes, /) -> list[bytes]:
+        return []
+
 
 def only_target(table: RouteTable, destination: Address) -> str | None:
     """The cluster that every request to this destination goes to unchanged; None when it depends on the request."""

@@ -30,7 +30,8 @@ def compile_regex(pattern: str, field: str) -> re2._Regexp:
     options.log_errors = False
     options.max_mem = _MAX_REGEX_BYTES
     try:
-        # UTF-8, as in Envoy: a byte sequence that is not UTF-8 matches nothing, not even a dot.
+        # Bytes, as in Envoy: a dot is one byte of any value; a letter beyond ASCII in the pattern is its UTF-8 bytes.
+        options.encoding = re2.Options.Encoding.LATIN1
         return re2.compile(pattern.encode(), options)
     except re2.error as exc:
         reason = exc.args[0] if exc.args else "not valid"
@@ -93,28 +94,28 @@ def _plain_path_test(kind: PathKind, value: bytes) -> BytesTest:
 
 
 def header_test(match: HeaderMatch, field: str) -> HeadTest:
-    """Envoy `HeaderMatcher`. An absent header fails a value match, also an inverted one turns that round.
+    """Envoy `HeaderMatcher`: an absent header fails every value match, inverted or not, unless it counts as empty.
 
-    Envoy: `invert_match` negates the outcome, so "not exact a" is true for a request without the header.
+    Each line of a repeated header is compared on its own, as in Envoy since 1.38: a value cannot be hidden behind another.
     """
-    read = _reader(match.name.lower())
+    name = match.name.lower()
+    read = _reader(name)
     invert = match.invert
     if match.value is None:
         return (lambda head: read(head) is None) if invert else (lambda head: read(head) is not None)
     test = string_test(match.value, f"{field} {match.name}")
-    if invert:
+    of_absent = match.missing_as_empty and test(b"") != invert
+    key = name.encode()
 
-        def absent_or_other(head: Head) -> bool:
-            value = read(head)
-            return value is None or not test(value)
-
-        return absent_or_other
-
-    def present_and_equal(head: Head) -> bool:
+    def matches(head: Head) -> bool:
         value = read(head)
-        return value is not None and test(value)
+        if value is None:
+            return of_absent
+        if b"," in value and (lines := head.get_all(key)):
+            return any(map(test, lines)) != invert
+        return test(value) != invert
 
-    return present_and_equal
+    return matches
 
 
 def _reader(name: str) -> Callable[[Head], bytes | None]:

@@ -62,8 +62,10 @@ def _prefix_change(prefix: bytes, match: PathMatch) -> PathChange:
     return lambda path: prefix + path[size:]
 
 
-def with_query(path: bytes, query: bytes) -> bytes:
-    return b"%b?%b" % (path, query) if query else path
+def query_of(target: bytes) -> bytes:
+    """The query of a request target with its question mark, which counts even when nothing follows it; else b""."""
+    at = target.find(b"?")
+    return target[at:] if at >= 0 else b""
 
 
 def compile_location(
@@ -92,13 +94,15 @@ def compile_location(
             port = b"%d" % fixed_port if fixed_port else b""
         if port == _DEFAULT_PORTS.get(scheme):
             port = b""
-        path, query = head.path, b"" if strip_query else head.query
+        path, query = head.path, b"" if strip_query else query_of(head.target)
         if change is not None:
             path = change(path)
             if b"?" in path:
                 query = b""
+            if path[:1] != b"/":
+                path = b"/" + path
         authority = b"%b:%b" % (name, port) if port else name
-        return b"%b://%b%b" % (scheme, authority, with_query(path, query))
+        return b"%b://%b%b%b" % (scheme, authority, path, query)
 
     return location
 

@@ -32,7 +32,7 @@ from mesh.proxy.head import Head
 from mesh.proxy.match import CompileError, describe_path, path_test, request_tests
 from mesh.proxy.reply import LocalReply
 from mesh.proxy.retry import CompiledRetry, compile_retry
-from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, with_query
+from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, query_of
 from mesh.proxy.route_index import RouteIndex
 
 
@@ -218,7 +218,7 @@ class CompiledRoute:
         """Path and query to send upstream; None: as the client sent them."""
         if self._path_change is None:
             return None
-        return with_query(self._path_change(head.path), head.query)
+        return self._path_change(head.path) + query_of(head.target)
 
     def redirect(self, head: Head, scheme: bytes) -> LocalReply:
         """The answer of a REDIRECT route. scheme: the request's, b"http" or b"https"."""

@@ -39,7 +39,9 @@ def path_matches(draw: st.DrawFn) -> PathMatch:
 
 @st.composite
 def matches(draw: st.DrawFn) -> RouteMatch:
-    header = st.builds(HeaderMatch, st.sampled_from(["x", "y", ":method"]), st.none() | strings(), st.booleans())
+    names = st.sampled_from(["x", "y", ":method"])
+    header = st.builds(HeaderMatch, names, st.none(), st.booleans())
+    header |= st.builds(HeaderMatch, names, strings(), st.booleans(), st.booleans())
     query = st.builds(QueryMatch, st.sampled_from(["p", "q"]), st.none() | strings())
     headers = draw(st.lists(header, max_size=2).map(tuple))
     queries = draw(st.lists(query, max_size=1).map(tuple))
@@ -116,8 +118,12 @@ def naive_matches(match: RouteMatch, head: RequestHead) -> bool:
     if not naive_path(match.path, head.path.decode()):
         return False
     for header in match.headers:
-        raw = head.method if header.name == ":method" else head.get(header.name.encode())
-        held = raw is not None and (header.value is None or naive_string(header.value, raw.decode()))
+        lines = [head.method] if header.name == ":method" else head.get_all(header.name.encode())
+        if not lines and header.value is not None:
+            if not header.missing_as_empty:
+                return False
+            lines = [b""]
+        held = any(header.value is None or naive_string(header.value, line.decode()) for line in lines)
         if held is header.invert:
             return False
     for query in match.query:

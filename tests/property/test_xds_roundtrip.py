@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesh.model.endpoint import LoadAssignment
+from mesh.model.match import PathKind, PathMatch, RouteMatch
+from mesh.model.route import ForwardAction, FullRewrite, PrefixRewrite, Route, RouteConfig, VirtualHost, WeightedCluster
+from mesh.proxy.rewrite import compile_path_rewrite
 from mesh.xds.decode import decode
 from mesh.xds.encode import encode_resource
 from mesh.xds.kind import Kind
@@ -33,3 +36,24 @@ def test_decode_inverts_encode(kind, data):
     assert decode(kind, resource.body) == value
     again = encode_resource(kind, name, copy.deepcopy(value))
     assert (again.body, again.version, again.refs) == (resource.body, resource.version, resource.refs)
+
+
+PREFIXES = st.sampled_from(["/", "/z", "/z/", "//", "z", "/a.b/", "/+"])
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from([PathKind.EXACT, PathKind.PREFIX, PathKind.SEGMENT_PREFIX]),
+    value=st.sampled_from(["/a", "/a.b", "/a+(b", "/a/b"]),
+    ignore_case=st.booleans(),
+    rewrite=st.builds(PrefixRewrite, PREFIXES) | st.builds(FullRewrite, PREFIXES),
+    rest=st.sampled_from(["", "/", "/x", "//x", "/x/a.b"]),
+)
+def test_a_rewrite_is_the_same_after_the_wire(kind, value, ignore_case, rewrite, rest):
+    """Also where another message says it: a prefix that ends with a slash loses it."""
+    match = PathMatch(kind, value, ignore_case)
+    route = Route(RouteMatch(match), ForwardAction((WeightedCluster("c"),), path_rewrite=rewrite))
+    config = RouteConfig("r", (VirtualHost("h", ("*",), (route,)),))
+    back = decode(Kind.ROUTE, encode_resource(Kind.ROUTE, "r", config).body).virtual_hosts[0].routes[0]
+    path = (value.upper() if ignore_case else value).encode() + (b"" if kind is PathKind.EXACT else rest.encode())
+    assert compile_path_rewrite(back.action.path_rewrite, match, "f")(path) == compile_path_rewrite(rewrite, match, "f")(path)

@@ -22,7 +22,7 @@ from mesh.control.kube.parse_match import (
 from mesh.control.kube.parse_retry import istio_retry
 from mesh.control.kube.rules import Backend, HttpRule, MirrorTo, RuleMatch, Where
 from mesh.model.addr import Cidr
-from mesh.model.match import HeaderMatch, PathKind, PathMatch, QueryMatch, RouteMatch
+from mesh.model.match import HeaderMatch, PathKind, PathMatch, QueryMatch, RouteMatch, StringMatch
 
 _HOST = re.compile(r"(\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*)")
 
@@ -150,8 +150,7 @@ def _match(item: Fields, namespace: str) -> RuleMatch:
         HeaderMatch(header_name(name, holder.path), string_match(holder)) for name, holder in item.entries("headers")
     ]
     headers += [
-        HeaderMatch(header_name(name, holder.path), string_match(holder), invert=True)
-        for name, holder in item.entries("withoutHeaders")
+        _without(header_name(name, holder.path), string_match(holder)) for name, holder in item.entries("withoutHeaders")
     ]
     for field, pseudo in (("method", ":method"), ("authority", ":authority"), ("scheme", ":scheme")):
         holder = item.object(field)
@@ -162,6 +161,11 @@ def _match(item: Fields, namespace: str) -> RuleMatch:
     item.ignore("name", "statPrefix")
     item.close()
     return RuleMatch(RouteMatch(path, tuple(headers), query), where)
+
+
+def _without(name: str, value: StringMatch | None) -> HeaderMatch:
+    # A request that has no such header is one without that value, too.
+    return HeaderMatch(name, value, invert=True, missing_as_empty=value is not None)
 
 
 def _where(item: Fields, namespace: str) -> Where:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import envoy.config.route.v3.route_components_pb2 as components_pb
 
+from mesh.model.match import PathKind, PathMatch
 from mesh.model.route import (
     ForwardAction,
     FullRewrite,
@@ -18,7 +21,7 @@ from mesh.model.route import (
     WeightedCluster,
 )
 from mesh.xds.decode.common import HEADER_FIELDS, Reader, read_mutations, read_regex
-from mesh.xds.wire import FULL_PATH_PATTERN, PREVIOUS_HOSTS
+from mesh.xds.wire import FULL_PATH_PATTERN, PREVIOUS_HOSTS, segment_removal
 
 _RouteAction = components_pb.RouteAction
 _NOT_FOUND = {
@@ -71,8 +74,8 @@ _RETRY_FIELDS = (
 _RETRY_HARMLESS = ("host_selection_retry_max_attempts",)
 
 
-def read_forward(reader: Reader) -> ForwardAction:
-    """A `RouteAction`. Raises: DecodeError."""
+def read_forward(reader: Reader, match: PathMatch) -> ForwardAction:
+    """A `RouteAction` of a route that matches `match`. Raises: DecodeError."""
     message = reader.message
     if message.priority != 0:
         raise reader.error("priority", "only DEFAULT is supported")
@@ -83,7 +86,7 @@ def read_forward(reader: Reader) -> ForwardAction:
         timeout_seconds=timeout,
         idle_timeout_seconds=reader.optional_seconds("idle_timeout"),
         retry=_retry(reader) if reader.has("retry_policy") else None,
-        path_rewrite=_rewrite(reader, message.prefix_rewrite),
+        path_rewrite=_rewrite(reader, message.prefix_rewrite, match),
         host_rewrite=message.host_rewrite_literal or None,
         auto_host_rewrite=reader.wrapped("auto_host_rewrite", False),
         mirrors=_mirrors(reader),
@@ -92,8 +95,8 @@ def read_forward(reader: Reader) -> ForwardAction:
     )
 
 
-def read_redirect(outer: Reader, derive_port: bool) -> RedirectAction:
-    """A `RedirectAction`. derive_port: our own marker says that the port follows from the scheme."""
+def read_redirect(outer: Reader, derive_port: bool, match: PathMatch) -> RedirectAction:
+    """A `RedirectAction` of a route that matches `match`. derive_port: our own marker says that the port follows from the scheme."""
     known = (
         "https_redirect",
         "scheme_redirect",
@@ -108,7 +111,9 @@ def read_redirect(outer: Reader, derive_port: bool) -> RedirectAction:
     reader = outer.child("redirect", known)
     message = reader.message
     scheme = "https" if message.https_redirect else message.scheme_redirect
-    path = FullRewrite(message.path_redirect) if message.path_redirect else _rewrite(reader, message.prefix_rewrite)
+    path: PathRewrite | None = FullRewrite(message.path_redirect) if message.path_redirect else None
+    if path is None:
+        path = _rewrite(reader, message.prefix_rewrite, match)
     return RedirectAction(
         status=_REDIRECTS[message.response_code],
         scheme=scheme or None,
@@ -177,7 +182,12 @@ def _is_previous_hosts(predicate: Reader) -> bool:
     return bool(predicate.message.name == PREVIOUS_HOSTS or url.endswith("PreviousHostsPredicate"))
 
 
-def _rewrite(reader: Reader, prefix: str) -> PathRewrite | None:
+def _rewrite(reader: Reader, prefix: str, match: PathMatch) -> PathRewrite | None:
+    is_segment = match.kind is PathKind.SEGMENT_PREFIX
+    if prefix.endswith("/") and is_segment:
+        # To the letter: two slashes, where our PrefixRewrite would leave one.
+        case = "(?i)" if match.ignore_case else ""
+        return RegexRewrite(f"{case}^{re.escape(match.value)}", prefix.replace("\\", "\\\\"))
     if prefix:
         return PrefixRewrite(prefix)
     if not reader.has("regex_rewrite"):
@@ -186,6 +196,8 @@ def _rewrite(reader: Reader, prefix: str) -> PathRewrite | None:
     pattern = read_regex(rewrite, "pattern")
     substitution = rewrite.message.substitution
     literal = _literal(substitution)
+    if is_segment and pattern == segment_removal(match) and literal == "/":
+        return PrefixRewrite("/")
     if pattern == FULL_PATH_PATTERN and literal is not None:
         return FullRewrite(literal)
     return RegexRewrite(pattern, substitution)

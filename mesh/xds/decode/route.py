@@ -139,9 +139,10 @@ def _route(reader: Reader) -> Route:
     cors: CorsPolicy | None
     fault, cors = read_filter_configs(reader)
     decorator = reader.child("decorator", ("operation",), ("propagate",))
+    match = _match(reader)
     return Route(
-        match=_match(reader),
-        action=_action(reader, REDIRECT_PORT in metadata.get(ORIGIN_METADATA, {})),
+        match=match,
+        action=_action(reader, REDIRECT_PORT in metadata.get(ORIGIN_METADATA, {}), match.path),
         name=reader.message.name,
         request_headers=request,
         response_headers=response,
@@ -152,12 +153,12 @@ def _route(reader: Reader) -> Route:
     )
 
 
-def _action(reader: Reader, derive_port: bool) -> RouteActionKind:
+def _action(reader: Reader, derive_port: bool, match: PathMatch) -> RouteActionKind:
     chosen = reader.one_of("action", "route", "redirect", "direct_response", "non_forwarding_action")
     if chosen == "route":
-        return read_forward(reader.child("route", ACTION_FIELDS, ACTION_HARMLESS))
+        return read_forward(reader.child("route", ACTION_FIELDS, ACTION_HARMLESS), match)
     if chosen == "redirect":
-        return read_redirect(reader, derive_port)
+        return read_redirect(reader, derive_port, match)
     if chosen == "direct_response":
         response = reader.child("direct_response", ("status", "body"))
         body = response.child("body", ("inline_bytes", "inline_string")).message
@@ -198,21 +199,23 @@ def _path(match: Reader) -> PathMatch:
 
 def _header(reader: Reader) -> HeaderMatch:
     message = reader.message
-    if message.treat_missing_header_as_empty:
-        raise reader.error("treat_missing_header_as_empty", "is not supported")
     name = message.name.lower()
     chosen = reader.message.WhichOneof("header_match_specifier")
-    invert = message.invert_match
+    invert, as_empty = message.invert_match, message.treat_missing_header_as_empty
+    if as_empty and chosen in (None, "present_match"):
+        raise reader.error("treat_missing_header_as_empty", "needs a value to compare with")
     if chosen is None:
         return HeaderMatch(name, None, invert)
     if chosen == "present_match":
         # present_match: false means "must be absent".
         return HeaderMatch(name, None, invert != (not message.present_match))
     if chosen == "string_match":
-        return HeaderMatch(name, read_string_match(reader.child("string_match", STRING_FIELDS)), invert)
-    if chosen == "safe_regex_match":
-        return HeaderMatch(name, StringMatch(StringKind.REGEX, read_regex(reader, chosen)), invert)
-    return HeaderMatch(name, StringMatch(_OLD_HEADER_MATCHES[chosen], getattr(message, chosen)), invert)
+        value = read_string_match(reader.child("string_match", STRING_FIELDS))
+    elif chosen == "safe_regex_match":
+        value = StringMatch(StringKind.REGEX, read_regex(reader, chosen))
+    else:
+        value = StringMatch(_OLD_HEADER_MATCHES[chosen], getattr(message, chosen))
+    return HeaderMatch(name, value, invert, as_empty)
 
 
 def _query(reader: Reader) -> QueryMatch:

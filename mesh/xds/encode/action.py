@@ -10,6 +10,7 @@ import envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 as previ
 import envoy.type.matcher.v3.regex_pb2 as regex_pb
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from mesh.model.match import PathKind, PathMatch
 from mesh.model.route import (
     NO_MUTATION,
     ForwardAction,
@@ -25,7 +26,7 @@ from mesh.model.route import (
     WeightedCluster,
 )
 from mesh.xds.encode.common import Path, bounded, duration, fraction, mutate_headers, pack, regex, uint32
-from mesh.xds.wire import FULL_PATH_PATTERN, PREVIOUS_HOSTS
+from mesh.xds.wire import FULL_PATH_PATTERN, PREVIOUS_HOSTS, segment_removal
 
 _RouteAction = components_pb.RouteAction
 _NOT_FOUND = {
@@ -45,8 +46,8 @@ _HOST_SELECTION_ATTEMPTS = 5
 """How often a retry asks the balancer again for a host that was not tried yet (Istio's number)."""
 
 
-def forward_action(value: ForwardAction, path: Path) -> Any:
-    """Raises: EncodeError."""
+def forward_action(value: ForwardAction, match: PathMatch, path: Path) -> Any:
+    """match: of the route that has this action. Raises: EncodeError."""
     if value.missing_cluster_status not in _NOT_FOUND:
         raise path.error("missing_cluster_status", f"{value.missing_cluster_status} is not one of 404, 500, 503")
     message = _RouteAction(
@@ -61,7 +62,7 @@ def forward_action(value: ForwardAction, path: Path) -> Any:
     if value.retry is not None:
         message.retry_policy.CopyFrom(_retry(value.retry, path.at("retry")))
     if value.path_rewrite is not None:
-        _rewrite(message, value.path_rewrite, path.at("path_rewrite"))
+        _rewrite(message, value.path_rewrite, match, path.at("path_rewrite"))
     if value.host_rewrite is not None and value.auto_host_rewrite:
         raise path.error("host_rewrite", "excludes auto_host_rewrite")
     if value.host_rewrite is not None:
@@ -73,8 +74,8 @@ def forward_action(value: ForwardAction, path: Path) -> Any:
     return message
 
 
-def redirect_action(value: RedirectAction, path: Path) -> Any:
-    """Raises: EncodeError."""
+def redirect_action(value: RedirectAction, match: PathMatch, path: Path) -> Any:
+    """match: of the route that has this action. Raises: EncodeError."""
     if value.status not in _REDIRECTS:
         raise path.error("status", f"{value.status} is not one of {', '.join(map(str, _REDIRECTS))}")
     message = components_pb.RedirectAction(response_code=_REDIRECTS[value.status], strip_query=value.strip_query)
@@ -90,7 +91,7 @@ def redirect_action(value: RedirectAction, path: Path) -> Any:
         case FullRewrite(path=full):
             message.path_redirect = _filled(full, path, "path")
         case PrefixRewrite(prefix=prefix):
-            message.prefix_rewrite = _filled(prefix, path, "path")
+            _prefix_rewrite(message, _filled(prefix, path, "path"), match)
         case RegexRewrite() as rewrite:
             message.regex_rewrite.CopyFrom(_regex_rewrite(rewrite))
     return message
@@ -168,10 +169,10 @@ def _hash_policy(value: HashPolicy, path: Path) -> Any:
     return message
 
 
-def _rewrite(message: Any, value: PathRewrite, path: Path) -> None:
+def _rewrite(message: Any, value: PathRewrite, route_match: PathMatch, path: Path) -> None:
     match value:
         case PrefixRewrite(prefix=prefix):
-            message.prefix_rewrite = _filled(prefix, path, "prefix")
+            _prefix_rewrite(message, _filled(prefix, path, "prefix"), route_match)
         case FullRewrite(path=full):
             escaped = full.replace("\\", "\\\\")
             message.regex_rewrite.CopyFrom(_regex_rewrite(RegexRewrite(FULL_PATH_PATTERN, escaped)))
@@ -179,6 +180,16 @@ def _rewrite(message: Any, value: PathRewrite, path: Path) -> None:
             message.regex_rewrite.CopyFrom(_regex_rewrite(value))
         case _:
             assert_never(value)
+
+
+def _prefix_rewrite(message: Any, prefix: str, match: PathMatch) -> None:
+    """Of a SEGMENT_PREFIX the slash after the match stays, so the new prefix must not end with one, too: never `//x`."""
+    if match.kind is PathKind.SEGMENT_PREFIX:
+        prefix = prefix.rstrip("/")
+    if prefix:
+        message.prefix_rewrite = prefix
+    else:
+        message.regex_rewrite.CopyFrom(_regex_rewrite(RegexRewrite(segment_removal(match), "/")))
 
 
 def _regex_rewrite(value: RegexRewrite) -> Any:

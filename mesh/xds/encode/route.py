@@ -107,9 +107,9 @@ def _route(route: Route, path: Path) -> Any:
 def _action(message: Any, route: Route, path: Path) -> None:
     match route.action:
         case ForwardAction() as action:
-            message.route.CopyFrom(forward_action(action, path))
+            message.route.CopyFrom(forward_action(action, route.match.path, path))
         case RedirectAction() as action:
-            message.redirect.CopyFrom(redirect_action(action, path))
+            message.redirect.CopyFrom(redirect_action(action, route.match.path, path))
         case DirectResponse() as action:
             message.direct_response.status = bounded(action.status, path, "status", 200, 599)
             if action.body:
@@ -152,8 +152,12 @@ def _path_match(message: Any, value: PathMatch, path: Path) -> None:
 def _header(value: HeaderMatch, path: Path) -> Any:
     if not value.name:
         raise path.error("name", "is empty")
-    message = components_pb.HeaderMatcher(name=value.name, invert_match=value.invert)
+    message = components_pb.HeaderMatcher(
+        name=value.name, invert_match=value.invert, treat_missing_header_as_empty=value.missing_as_empty
+    )
     if value.value is None:
+        if value.missing_as_empty:
+            raise path.error("missing_as_empty", "needs a value to compare with")
         message.present_match = True
     else:
         message.string_match.CopyFrom(string_match(value.value, path, "value"))

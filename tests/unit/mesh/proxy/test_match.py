@@ -54,10 +54,11 @@ def test_the_root_prefix_needs_no_test() -> None:
     assert path_test(PathMatch()) is None
 
 
-def test_bytes_that_are_not_utf8_match_no_regex() -> None:
-    test = path_test(PathMatch(PathKind.REGEX, "/.*"))
-    assert test is not None
-    assert not test(b"/\xff\xfe")
+def test_a_regex_is_about_bytes() -> None:
+    dots, letter = path_test(PathMatch(PathKind.REGEX, "/..")), path_test(PathMatch(PathKind.REGEX, "/\u00e9"))
+    assert dots is not None and letter is not None
+    assert dots(b"/\xff\xfe") and dots("/\u00e9".encode()) and letter("/\u00e9".encode())
+    assert not letter(b"/\xe9")
 
 
 def test_a_catastrophic_pattern_takes_no_time() -> None:
@@ -86,7 +87,10 @@ EXACT_A = StringMatch(StringKind.EXACT, "a")
     ("match", "with_a", "with_b", "without"),
     [
         (HeaderMatch("x", EXACT_A), True, False, False),
-        (HeaderMatch("x", EXACT_A, invert=True), False, True, True),
+        (HeaderMatch("x", EXACT_A, invert=True), False, True, False),
+        (HeaderMatch("x", EXACT_A, invert=True, missing_as_empty=True), False, True, True),
+        (HeaderMatch("x", StringMatch(StringKind.REGEX, "b?"), missing_as_empty=True), False, True, True),
+        (HeaderMatch("x", StringMatch(StringKind.REGEX, "b?"), invert=True, missing_as_empty=True), True, False, False),
         (HeaderMatch("x"), True, True, False),
         (HeaderMatch("x", invert=True), False, False, True),
     ],
@@ -96,9 +100,12 @@ def test_headers(match: HeaderMatch, with_a: bool, with_b: bool, without: bool) 
     assert [test(head(x="a")), test(head(x="b")), test(head())] == [with_a, with_b, without]
 
 
-def test_a_repeated_header_is_compared_joined() -> None:
-    test = header_test(HeaderMatch("x", StringMatch(StringKind.EXACT, "1,2")), "f")
-    assert test(head_of("GET", "/", "h", [("X", "1"), ("x", "2")]))
+@pytest.mark.parametrize(("wanted", "matches"), [("1", True), ("2,3", True), ("1,2,3", False), ("2", False)])
+def test_the_lines_of_a_repeated_header_are_compared_one_by_one(wanted: str, matches: bool) -> None:
+    request = head_of("GET", "/", "h", [("X", "1"), ("x", "2,3")])
+    exact = StringMatch(StringKind.EXACT, wanted)
+    assert header_test(HeaderMatch("x", exact), "f")(request) is matches
+    assert header_test(HeaderMatch("x", exact, invert=True), "f")(request) is not matches
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 from mesh.model.match import PathKind, PathMatch
 from mesh.model.route import FullRewrite, PathRewrite, PrefixRewrite, RedirectAction, RegexRewrite
 from mesh.proxy.match import CompileError
-from mesh.proxy.rewrite import compile_location, compile_path_rewrite, with_query, without_port
+from mesh.proxy.rewrite import compile_location, compile_path_rewrite, query_of, without_port
 from tests.support.observe import head
 
 ANY = PathMatch()
@@ -48,8 +48,9 @@ def test_bad_rewrites_are_refused(rewrite: PathRewrite, words: str) -> None:
         compile_path_rewrite(rewrite, ANY, "f")
 
 
-def test_the_query_stays() -> None:
-    assert (with_query(b"/a", b"b=1"), with_query(b"/a", b"")) == (b"/a?b=1", b"/a")
+@pytest.mark.parametrize(("target", "query"), [(b"/a?b=1", b"?b=1"), (b"/a", b""), (b"/a?", b"?"), (b"/a??b", b"??b")])
+def test_the_query_of_a_target(target: bytes, query: bytes) -> None:
+    assert query_of(target) == query
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_the_query_stays() -> None:
         (RedirectAction(port=443, scheme="https"), "a.com:80", b"http", b"https://a.com/old?q=1"),
         (RedirectAction(port=0), "a.com:8080", b"http", b"http://a.com/old?q=1"),
         (RedirectAction(path=FullRewrite("/new")), "a.com", b"http", b"http://a.com/new?q=1"),
+        (RedirectAction(path=FullRewrite("new")), "a.com", b"http", b"http://a.com/new?q=1"),
         (RedirectAction(path=FullRewrite("/new?x=2")), "a.com", b"http", b"http://a.com/new?x=2"),
         (RedirectAction(path=FullRewrite("/new"), strip_query=True), "a.com", b"http", b"http://a.com/new"),
         (RedirectAction(path=PrefixRewrite("/n")), "[::1]:9080", b"http", b"http://[::1]:9080/n/old?q=1"),

@@ -64,7 +64,7 @@ def test_every_kind_of_match() -> None:
                 (
                     HeaderMatch("end-user", StringMatch(exact, "jason")),
                     HeaderMatch("x"),
-                    HeaderMatch("y", StringMatch(StringKind.PREFIX, "z"), invert=True),
+                    HeaderMatch("y", StringMatch(StringKind.PREFIX, "z"), invert=True, missing_as_empty=True),
                     HeaderMatch(":method", StringMatch(exact, "GET")),
                     HeaderMatch(":authority", StringMatch(StringKind.PREFIX, "rev")),
                     HeaderMatch(":scheme", StringMatch(exact, "http")),

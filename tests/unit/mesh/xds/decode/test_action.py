@@ -1,6 +1,6 @@
 import pytest
 
-from mesh.model.route import FullRewrite, RedirectAction, RegexRewrite, WeightedCluster
+from mesh.model.route import FullRewrite, PrefixRewrite, RedirectAction, RegexRewrite, WeightedCluster
 from mesh.xds.kind import Kind
 from tests.support.xds_json import from_json, refused
 
@@ -23,6 +23,20 @@ def forward(**fields):
 def test_default_timeout_is_envoys():
     assert forward().timeout_seconds == 15.0
     assert forward(timeout="0s").timeout_seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"prefix_rewrite": "/z"}, PrefixRewrite("/z")),
+        ({"prefix_rewrite": "/z/"}, RegexRewrite("^/a\\.b", "/z/")),
+        ({"regex_rewrite": {"pattern": {"regex": "^/a\\.b/?"}, "substitution": "/"}}, PrefixRewrite("/")),
+        ({"regex_rewrite": {"pattern": {"regex": "^/a/?"}, "substitution": "/"}}, RegexRewrite("^/a/?", "/")),
+    ],
+)
+def test_what_replaces_a_segment_prefix(said, expected):
+    action = decoded(match={"path_separated_prefix": "/a.b"}, route={"cluster": "c", **said})
+    assert action.path_rewrite == expected
 
 
 def test_istios_route_is_understood():

@@ -39,6 +39,14 @@ def test_older_header_matches_are_understood():
     assert header(safe_regex_match={"regex": "a"}).value == StringMatch(StringKind.REGEX, "a")
 
 
+def test_a_missing_header_may_count_as_empty():
+    wanted = HeaderMatch("x-a", StringMatch(StringKind.EXACT, "a"), True, True)
+    assert header(string_match={"exact": "a"}, invert_match=True, treat_missing_header_as_empty=True) == wanted
+    present = {"name": "x", "present_match": True, "treat_missing_header_as_empty": True}
+    field = ".match.headers[0].treat_missing_header_as_empty"
+    assert refused(Kind.ROUTE, config(ROUTE | {"match": {"prefix": "/", "headers": [present]}})) == AT + field
+
+
 def test_grpc_is_a_content_type():
     match = decoded(match={"prefix": "/", "grpc": {}}).match
     assert match.headers[0].name == "content-type"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.model.match import RouteMatch
+from mesh.model.match import PathKind, PathMatch, RouteMatch
 from mesh.model.route import (
     ForwardAction,
     FullRewrite,
@@ -54,6 +54,26 @@ def made(action) -> dict:
 )
 def test_what_envoy_would_refuse_is_refused_first(action, field):
     assert unencodable(config(action)) == f"{AT}.{field}"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "ignore_case", "expected"),
+    [
+        ("/new", False, {"prefix_rewrite": "/new"}),
+        ("/new/", False, {"prefix_rewrite": "/new"}),
+        ("/", False, {"regex_rewrite": {"pattern": {"regex": "^/a\\.b/?"}, "substitution": "/"}}),
+        ("/", True, {"regex_rewrite": {"pattern": {"regex": "(?i)^/a\\.b/?"}, "substitution": "/"}}),
+    ],
+)
+def test_a_segment_prefix_is_replaced_with_one_slash(prefix, ignore_case, expected):
+    match = RouteMatch(PathMatch(PathKind.SEGMENT_PREFIX, "/a.b", ignore_case))
+    for action, said in (
+        (replace(ONE, path_rewrite=PrefixRewrite(prefix)), "route"),
+        (RedirectAction(path=PrefixRewrite(prefix)), "redirect"),
+    ):
+        document = to_json(RouteConfig("r", (VirtualHost("h", ("*",), (Route(match, action),)),)))
+        message = document["virtual_hosts"][0]["routes"][0][said]
+        assert {key: value for key, value in message.items() if key.endswith("_rewrite")} == expected
 
 
 def test_no_timeout_is_said_aloud():
