@@ -14,6 +14,7 @@ from mesh.control.kube.fields import FieldError, Fields, Reader
 from mesh.control.kube.objects import ConfigMap
 from mesh.model.listener import AccessLog
 from mesh.model.origin import ObjectRef, Problem
+from mesh.model.spiffe import is_trust_domain
 
 CONFIG_MAP_NAME = "triomesh"
 CONFIG_MAP_KEY = "mesh"
@@ -82,6 +83,7 @@ class MeshConfig:
     registry_only: outboundTrafficPolicy REGISTRY_ONLY: unknown destinations get 502 (HTTP) or a close.
     root_namespace: its DestinationRules and exports hold for everybody.
     ingress_selector, ingress_namespace: the pods that serve Gateway API Gateways of the classes named here.
+    auto_mtls: mesh TLS towards every endpoint that offers it, where no DestinationRule says otherwise.
     """
 
     proxy: ProxySettings = ProxySettings()
@@ -91,6 +93,8 @@ class MeshConfig:
     ingress_namespace: str = "triomesh-system"
     ingress_selector: tuple[tuple[str, str], ...] = (("istio", "ingressgateway"),)
     gateway_classes: tuple[str, ...] = ("triomesh", "istio")
+    trust_domain: str = "cluster.local"
+    auto_mtls: bool = True
 
 
 def mesh_config(source: ConfigMap | None, root_namespace: str) -> tuple[MeshConfig, tuple[Problem, ...]]:
@@ -114,16 +118,26 @@ def mesh_config(source: ConfigMap | None, root_namespace: str) -> tuple[MeshConf
 def _parse(item: Fields, base: MeshConfig) -> MeshConfig:
     reader = item.reader
     config = base
-    for step in (_access_log, _default_config, _egress, _ingress):
+    for step in (_access_log, _default_config, _egress, _ingress, _identity, _auto_mtls):
         # One bad field costs itself only.
         config = reader.attempt(lambda step=step, config=config: step(item, config)) or config  # type: ignore[misc]
     timeout = reader.attempt(lambda: item.seconds("connectTimeout"))
     if timeout:
         config = replace(config, connect_timeout_seconds=timeout)
-    if reader.attempt(lambda: item.boolean("enableAutoMtls")):
-        reader.error(item.at("enableAutoMtls"), "mutual TLS between sidecars is not supported yet", "UnsupportedField")
     item.close()
     return config
+
+
+def _identity(item: Fields, config: MeshConfig) -> MeshConfig:
+    trust_domain = item.text("trustDomain") or config.trust_domain
+    if not is_trust_domain(trust_domain):
+        message = f"must be lower-case letters, digits, dots, dashes and underscores, is {trust_domain!r}"
+        raise FieldError(item.at("trustDomain"), message)
+    return replace(config, trust_domain=trust_domain)
+
+
+def _auto_mtls(item: Fields, config: MeshConfig) -> MeshConfig:
+    return replace(config, auto_mtls=item.boolean("enableAutoMtls", config.auto_mtls))
 
 
 def _access_log(item: Fields, config: MeshConfig) -> MeshConfig:

@@ -38,6 +38,12 @@ def test_everything_set() -> None:
     assert (config.registry_only, config.connect_timeout_seconds, config.ingress_selector) == (True, 3.0, (("istio", "edge"),))
 
 
+def test_identities() -> None:
+    assert (DEFAULT.trust_domain, DEFAULT.auto_mtls) == ("cluster.local", True)
+    config, problems = parse("{trustDomain: shop.example, enableAutoMtls: false}")
+    assert (config.trust_domain, config.auto_mtls, problems) == ("shop.example", False, [])
+
+
 def test_default_configs_access_log_wins_over_the_mesh_wide_words() -> None:
     config, problems = parse("{accessLogFile: /dev/stdout, defaultConfig: {accessLog: {path: '', format: TEXT}}}")
     assert problems == []
@@ -57,7 +63,8 @@ def test_default_configs_access_log_wins_over_the_mesh_wide_words() -> None:
         ("defaultConfig: {zipkin: {}}", "mesh.defaultConfig.zipkin"),
         ("defaultConfig: {concurrency: 4}", "mesh.defaultConfig.concurrency"),
         ("connectTimeout: soon", "mesh.connectTimeout"),
-        ("enableAutoMtls: true", "mesh.enableAutoMtls"),
+        ("enableAutoMtls: maybe", "mesh.enableAutoMtls"),
+        ("trustDomain: Not/One", "mesh.trustDomain"),
         ("unheardOf: 1", "mesh.unheardOf"),
     ],
 )
