@@ -261,6 +261,27 @@ def tokens_of_accounts(s: Session) -> Any:
 
 
 @scene
+def tokens_that_a_mesh_asks_for(s: Session) -> Any:
+    """A projected token for another audience than the server's, as a CA reviews it."""
+    made = s.good("POST", "pods", pod("p"))
+    reference = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": made["metadata"]["uid"]}
+    spec = {"audiences": ["triomesh-ca"], "expirationSeconds": 43200, "boundObjectRef": reference}
+    asked = s.good("POST", "serviceaccounts/default/token", {"spec": spec})
+    token = asked["status"]["token"]
+
+    def review(text: str, *audiences: str) -> Any:
+        status = s.good("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": text, "audiences": list(audiences)}})["status"]
+        return [status.get("authenticated", False), status.get("audiences"), bool(status.get("error"))], (status.get("user") or {}).get("extra", {})
+
+    mine, extra = review(token, "istio-ca", "triomesh-ca")
+    said = claims(token)
+    return [
+        said["aud"], said["exp"] - said["iat"], said["kubernetes.io"]["pod"]["name"], mine, extra["authentication.kubernetes.io/pod-name"],
+        extra["authentication.kubernetes.io/pod-uid"] == [made["metadata"]["uid"]], review(token)[0], review(token, "istio-ca")[0], review(f"{token}x", "triomesh-ca")[0],
+    ]  # fmt: skip
+
+
+@scene
 def what_accounts_may(s: Session) -> Any:
     token = s.good("POST", "serviceaccounts/default/token", {"spec": {}})["status"]["token"]
     rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"], "resourceNames": []}
