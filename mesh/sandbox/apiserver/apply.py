@@ -38,7 +38,7 @@ def apply(live: Obj | None, config: Obj, resource: Resource, subresource: str, m
     managers = Managers(read(live))
     merged: Obj = fields.merge(live, config, node)
     changed, _ = fields.compare_objects(live, merged, node)
-    _resolve_conflicts(managers, key, fields.intersection(changed, applied), force, resource, live["metadata"]["name"])
+    _resolve_conflicts(managers, key, fields.intersection(changed, applied), force)
     kept = applied
     for other, owned in managers.sets.items():
         if other != key:
@@ -53,7 +53,7 @@ def apply(live: Obj | None, config: Obj, resource: Resource, subresource: str, m
     return merged
 
 
-def _resolve_conflicts(managers: Managers, key: tuple[str, str, str, str], changed: fields.Trie, force: bool, resource: Resource, name: str) -> None:
+def _resolve_conflicts(managers: Managers, key: tuple[str, str, str, str], changed: fields.Trie, force: bool) -> None:
     causes, lines = [], []
     for other, owned in managers.sets.items():
         if other == key:
@@ -71,4 +71,4 @@ def _resolve_conflicts(managers: Managers, key: tuple[str, str, str, str], chang
     if causes:
         plural = "s" if len(causes) > 1 else ""
         message = f"Apply failed with {len(causes)} conflict{plural}: " + "\n".join(lines)
-        raise status.conflict(resource.group, resource.plural, name, message, tuple(causes))
+        raise status.apply_conflict(message, tuple(causes))

@@ -19,6 +19,7 @@ MAX_GENERATED_PREFIX = 58
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName", "selfLink")
 # Kinds whose generation counts changes of spec (or of the whole object but metadata and status).
 COUNTED_GROUPS = ("apps", "batch", "networking.k8s.io", "policy", "apiextensions.k8s.io", "admissionregistration.k8s.io", "discovery.k8s.io")
+DAEMON_SETS, TEMPLATE_GENERATION = "daemonsets.apps", "deprecated.daemonset.template.generation"
 # A status write may also change labels and annotations of these.
 STATUS_WRITES_LABELS = ("pods", "nodes")
 
@@ -57,6 +58,8 @@ def begin_create(obj: Obj, resource: Resource, namespace: str, stamp: Stamp) -> 
     meta["creationTimestamp"] = timestamp(stamp.now)
     if counts_generation(resource):
         meta["generation"] = 1
+    if resource.key == DAEMON_SETS:
+        _count_templates(obj, None)
     if resource.has_status and resource.key not in ("nodes", "pods", "namespaces"):
         # Real servers reset the status of a new object; nodes register with theirs.
         obj.pop("status", None)
@@ -98,18 +101,30 @@ def begin_update(new: Obj, old: Obj, resource: Resource, subresource: str) -> Ob
 
 def finish_update(new: Obj, old: Obj, resource: Resource) -> None:
     """Count the generation if what it counts has changed."""
+    if resource.key == DAEMON_SETS:
+        _count_templates(new, old)
     if counts_generation(resource) and _counted(new, resource) != _counted(old, resource):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 
 def counts_generation(resource: Resource) -> bool:
     """Whether objects of this kind carry metadata.generation."""
-    return resource.custom or resource.group in COUNTED_GROUPS
+    return resource.custom or resource.group in COUNTED_GROUPS or resource.key == "pods"
 
 
 def _counted(obj: Obj, resource: Resource) -> Obj:
     ignored = ("metadata", "status") if resource.has_status else ("metadata",)
-    return {k: v for k, v in obj.items() if k not in ignored}
+    found = {k: v for k, v in obj.items() if k not in ignored}
+    if resource.key == "pods":  # being bound to a node is no change of what the pod is to be
+        found["spec"] = {k: v for k, v in obj["spec"].items() if k != "nodeName"}
+    return found
+
+
+def _count_templates(new: Obj, old: Obj | None) -> None:
+    """The counter that DaemonSets had before generations; still there, and the server's alone."""
+    before = int(((old or {}).get("metadata", {}).get("annotations") or {}).get(TEMPLATE_GENERATION, 0))
+    changed = old is None or new["spec"].get("template") != old["spec"].get("template")
+    new["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = str(before + changed)
 
 
 def same(new: Obj, old: Obj) -> bool:

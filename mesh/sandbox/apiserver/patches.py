@@ -52,7 +52,7 @@ def decider(call: Call, kind: str) -> Callable[[Obj], Obj]:
         try:
             new = functions[kind](old)
         except PatchError as exc:
-            raise status.ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {exc}") from exc
+            raise status.bad_patch(exc) from exc
         warnings: list[str] = []
         new = decode.check_kind(new, call.resource)
         decode.conform(new, call.resource, level, body.duplicates, warnings)

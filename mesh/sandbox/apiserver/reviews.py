@@ -11,7 +11,7 @@ from mesh.sandbox.apiserver.http import Response
 from mesh.sandbox.apiserver.rbac import Attributes
 from mesh.sandbox.apiserver.status import Cause
 from mesh.sandbox.apiserver.storage import dump
-from mesh.sandbox.apiserver.tokens import BadToken
+from mesh.sandbox.apiserver.tokens import BadToken, NoToken
 
 Obj = dict[str, Any]
 
@@ -47,8 +47,10 @@ def _token(cluster: Cluster, spec: Obj) -> Obj:
     audiences = tuple(spec.get("audiences") or AUDIENCES)
     try:
         user, fitting = cluster.authenticator.token_user(spec.get("token", ""), audiences, int(cluster.clock().timestamp()))
+    except NoToken:
+        return {"user": {}, "error": "invalid bearer token"}
     except BadToken as exc:
-        return {"authenticated": False, "user": {}, "error": f"[invalid bearer token, {exc}]"}
+        return {"user": {}, "error": f"[invalid bearer token, {exc}]"}
     return {"authenticated": True, "user": user.info(), "audiences": list(fitting)}
 
 
@@ -62,8 +64,7 @@ def _access(cluster: Cluster, user: User, spec: Obj, obj: Obj) -> Obj:
         assert resource is not None
         attributes = Attributes(resource.get("verb", ""), resource.get("group", ""), resource.get("resource", ""), resource.get("subresource", ""),
                                 resource.get("namespace", ""), resource.get("name", ""))  # fmt: skip
-    allowed = cluster.authorizer.allows(user, attributes)
-    return {"allowed": allowed} if allowed else {"allowed": False, "reason": attributes.describe(user)}
+    return {"allowed": cluster.authorizer.allows(user, attributes)}
 
 
 def _rules(cluster: Cluster, user: User, spec: Obj, obj: Obj) -> Obj:

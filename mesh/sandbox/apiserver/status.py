@@ -31,6 +31,7 @@ class ApiError(Exception):
     uid: str = ""
     causes: tuple[Cause, ...] = ()
     retry_after_seconds: int = 0
+    has_details: bool = False  # `details` even when there is nothing to say in it
 
     def __str__(self) -> str:
         return self.message
@@ -48,7 +49,7 @@ class ApiError(Exception):
         status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
         if self.reason:
             status["reason"] = self.reason
-        if details:
+        if details or self.has_details:
             status["details"] = details
         return {**status, "code": self.code}
 
@@ -75,7 +76,12 @@ def not_found(group: str, plural: str, name: str) -> ApiError:
 
 def no_such_resource() -> ApiError:
     """404 for a path that no resource answers."""
-    return ApiError(404, "NotFound", "the server could not find the requested resource")
+    return ApiError(404, "NotFound", "the server could not find the requested resource", has_details=True)
+
+
+def bad_patch(why: object) -> ApiError:
+    """422: a patch that does not apply. Real servers keep to themselves why."""
+    return ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {why}", has_details=True)
 
 
 def method_not_allowed(what: str) -> ApiError:
@@ -98,10 +104,14 @@ def already_exists(group: str, plural: str, name: str) -> ApiError:
     return ApiError(409, "AlreadyExists", f'{qualified(group, plural)} "{name}" already exists', group, plural, name)
 
 
-def conflict(group: str, plural: str, name: str, message: str, causes: tuple[Cause, ...] = ()) -> ApiError:
-    """409 on update: stale resourceVersion, wrong uid, server-side apply conflict (then with one cause per field)."""
-    text = message if causes else f'Operation cannot be fulfilled on {qualified(group, plural)} "{name}": {message}'
-    return ApiError(409, "Conflict", text, group, plural, name, causes=causes)
+def conflict(group: str, plural: str, name: str, message: str) -> ApiError:
+    """409 on update: stale resourceVersion, wrong uid."""
+    return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {qualified(group, plural)} "{name}": {message}', group, plural, name)
+
+
+def apply_conflict(message: str, causes: tuple[Cause, ...]) -> ApiError:
+    """409 on server-side apply, with one cause per field that another manager owns."""
+    return ApiError(409, "Conflict", message, causes=causes)
 
 
 STALE = "the object has been modified; please apply your changes to the latest version and try again"

@@ -54,7 +54,7 @@ async def scale(cluster: Cluster, call: Call) -> Response:
         try:
             wanted = apply_json_patch(present, body.value) if kind == patches.JSON else apply_merge_patch(present, body.value) if call.verb == "patch" else body.value
         except PatchError as exc:
-            raise status.ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {exc}") from exc
+            raise status.bad_patch(exc) from exc
         replicas = dig(wanted, ".spec.replicas") or 0
         if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
             cause = Cause("FieldValueInvalid", "spec.replicas", f"Invalid value: {replicas}: must be greater than or equal to 0")

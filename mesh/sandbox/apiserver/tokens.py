@@ -29,6 +29,10 @@ class BadToken(Exception):
     """Not one of our tokens, or not valid now; the text says why."""
 
 
+class NoToken(BadToken):
+    """Not even a JSON web token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """The object whose deletion ends a token's life."""
@@ -90,7 +94,7 @@ class TokenSigner:
             head_text, payload_text, signature_text = token.split(".")
             head, payload, signature = json.loads(_unb64(head_text)), json.loads(_unb64(payload_text)), _unb64(signature_text)
         except ValueError as exc:
-            raise BadToken("not a JSON web token") from exc
+            raise NoToken("not a JSON web token") from exc
         if not isinstance(head, dict) or not isinstance(payload, dict) or head.get("alg") != "ES256" or head.get("kid") != self.key_id or len(signature) != 64:
             raise BadToken("not signed by this cluster")
         der = utils.encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))

@@ -16,7 +16,7 @@ async def test_access_reviews(tmp_path: Path) -> None:
         _, mine = await api.call("POST", f"{AUTHZ}/selfsubjectaccessreviews", {"spec": {"resourceAttributes": PODS}})
         assert mine["status"] == {"allowed": True}
         _, other = await api.call("POST", f"{AUTHZ}/subjectaccessreviews", {"spec": {"user": "jane", "resourceAttributes": PODS}})
-        assert other["status"]["allowed"] is False and 'User "jane" cannot list resource "pods"' in other["status"]["reason"]
+        assert other["status"] == {"allowed": False}
         _, path = await api.call("POST", f"{AUTHZ}/subjectaccessreviews", {"spec": {"user": "jane", "groups": ["system:authenticated"], "nonResourceAttributes": {"verb": "get", "path": "/version"}}})
         assert path["status"]["allowed"] is True
         _, here = await api.call("POST", f"{AUTHZ}/namespaces/default/localsubjectaccessreviews", {"spec": {"user": "jane", "resourceAttributes": PODS}})
@@ -40,4 +40,4 @@ async def test_identity(tmp_path: Path) -> None:
         _, who = await api.call("POST", f"{AUTHN}/selfsubjectreviews", {})
         assert who["status"]["userInfo"] == {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]}
         _, bad = await api.call("POST", f"{AUTHN}/tokenreviews", {"spec": {"token": "x"}})
-        assert bad["status"]["authenticated"] is False and "not a JSON web token" in bad["status"]["error"]
+        assert bad["status"] == {"user": {}, "error": "invalid bearer token"}

@@ -23,4 +23,9 @@ def test_retry_after_is_in_details() -> None:
 
 def test_conflict_with_and_without_causes() -> None:
     assert status.conflict("", "pods", "p", status.STALE).message.startswith('Operation cannot be fulfilled on pods "p": the object has been modified')
-    assert status.conflict("", "pods", "p", "Apply failed", (Cause("FieldManagerConflict", ".spec", "x"),)).message == "Apply failed"
+    applied = status.apply_conflict("Apply failed", (Cause("FieldManagerConflict", ".spec", "x"),)).body()
+    assert (applied["message"], applied["details"]) == ("Apply failed", {"causes": [{"reason": "FieldManagerConflict", "message": "x", "field": ".spec"}]})
+
+
+def test_what_says_nothing_has_details_all_the_same() -> None:
+    assert status.no_such_resource().body()["details"] == {} and "details" not in status.bad_request("x").body()
