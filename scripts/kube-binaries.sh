@@ -2,6 +2,7 @@
 # Builds kube-apiserver, kube-controller-manager and etcd from their Go modules (tools/kube, tools/etcd) into a cache
 # outside the repository, keyed by their go.sum, and finds the real CRDs of Gateway API and Istio (tools/crds).
 # Prints shell assignments for `eval`: KUBE_APISERVER KUBE_CONTROLLER_MANAGER ETCD GATEWAY_API_CRDS ISTIO_CRDS.
+# Usage: kube-binaries.sh [crds]    with `crds`: only the last two, which takes no build
 # Exit 77: there is no Go toolchain (one clear line on stderr).
 set -eu
 cd "$(dirname "$0")/.."
@@ -39,8 +40,9 @@ crds() {
   printf '%s/%s\n' "$dir" "$2"
 }
 
+echo "GATEWAY_API_CRDS=$(crds sigs.k8s.io/gateway-api config/crd/standard)"
+echo "ISTIO_CRDS=$(crds istio.io/api kubernetes/customresourcedefinitions.gen.yaml)"
+[ "${1:-}" = crds ] && exit 0
 echo "ETCD=$(build etcd go.etcd.io/etcd/server/v3 etcd)"
 echo "KUBE_APISERVER=$(build kube k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver)"
 echo "KUBE_CONTROLLER_MANAGER=$(build kube k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager)"
-echo "GATEWAY_API_CRDS=$(crds sigs.k8s.io/gateway-api config/crd/standard)"
-echo "ISTIO_CRDS=$(crds istio.io/api kubernetes/customresourcedefinitions.gen.yaml)"

@@ -101,14 +101,24 @@ class RealKube:
 
 def binaries() -> Binaries:
     """Build or find the binaries. Raises: NoToolchain."""
-    done = subprocess.run(["sh", "scripts/kube-binaries.sh"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode == SKIPPED:
-        raise NoToolchain
-    done.check_returncode()
-    found = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    found = _printed()
     return Binaries(
         found["ETCD"], found["KUBE_APISERVER"], found["KUBE_CONTROLLER_MANAGER"], Path(found["GATEWAY_API_CRDS"]), Path(found["ISTIO_CRDS"])
     )
+
+
+def crds() -> tuple[Path, Path]:
+    """The real CRDs of Gateway API and of Istio, from their Go modules. Raises: NoToolchain. CalledProcessError: they cannot be had."""
+    found = _printed("crds")
+    return Path(found["GATEWAY_API_CRDS"]), Path(found["ISTIO_CRDS"])
+
+
+def _printed(*arguments: str) -> dict[str, str]:
+    done = subprocess.run(["sh", "scripts/kube-binaries.sh", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode == SKIPPED:
+        raise NoToolchain
+    done.check_returncode()
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
 @contextmanager

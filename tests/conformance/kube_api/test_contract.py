@@ -1,7 +1,7 @@
 """Our API server answers as a real kube-apiserver does.
 
 `recorded.json` holds the answers of kube-apiserver v1.34.4 (made by `python -m tests.support.apiserver_contract FILE`). Compared are the
-status code, the reason, what is wrong where, and whole objects; what differs on purpose is listed in `TOLERATED` with its reason.
+status code, the reason, what is wrong where, and whole objects; what differs on purpose is listed in tests/support/kube_differences.py.
 With `--kube=real` the recording itself is checked against the real server.
 """
 
@@ -15,24 +15,9 @@ import pytest
 
 from tests.support.apiserver import ApiServer
 from tests.support.apiserver_contract import STEPS, client_of, play
+from tests.support.kube_differences import TOLERATED
 
 RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("recorded.json").read_text())
-
-# Step → paths of its body that may differ.
-TOLERATED: dict[str, set[str]] = {
-    "definition": {"status", "metadata.finalizers"},  # established at once, not by a controller a moment later
-    "list": {"items.apiVersion", "items.kind"},  # items of typed lists say what they are
-    "headless": {"spec.ipFamilies", "spec.ipFamilyPolicy"},  # no selector: a real server promises both families
-    "access": {"status.reason"},  # says which permission is missing
-    "bad token": {"status.authenticated", "status.error"},  # says why
-    "log without node": {"details.kind"},  # the missing thing is a node
-    "apply conflict": {"details.group", "details.kind", "details.name"},  # names the object
-    "daemon set": {"metadata.annotations"},  # a deprecated counter
-    "node": {"spec", "status.nodeInfo", "status.daemonEndpoints"},  # no taint by condition; empty strings are left out
-    "event": {"eventTime", "firstTimestamp", "lastTimestamp"},  # null or absent
-    "no such resource": {"details"}, "failed test": {"details"},
-    **{step: {"metadata.generation"} for step in ("pod", "graceful", "forced")},  # pods have one since v1.33; we speak v1.32
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +36,13 @@ def test_answer_is_that_of_the_real_server(step: str, ours: dict[str, Any]) -> N
     assert comparable(step, ours[step]) == comparable(step, RECORDED[step])
 
 
+@pytest.mark.parametrize("step", sorted(TOLERATED))
+def test_what_is_listed_does_differ(step: str, ours: dict[str, Any]) -> None:
+    for path in TOLERATED[step]:
+        others = {step: TOLERATED[step] - {path}}
+        assert comparable(step, ours[step], others) != comparable(step, RECORDED[step], others), f"no difference any more: {step} {path}"
+
+
 @pytest.mark.real_kube
 def test_recording_is_what_the_real_server_says(tmp_path: Path) -> None:
     from tests.support.kube_server import binaries, real_kube
@@ -60,7 +52,7 @@ def test_recording_is_what_the_real_server_says(tmp_path: Path) -> None:
     assert {step: comparable(step, answer) for step, answer in found.items()} == {step: comparable(step, answer) for step, answer in RECORDED.items()}
 
 
-def comparable(step: str, answer: dict[str, Any]) -> Any:
+def comparable(step: str, answer: dict[str, Any], tolerated: dict[str, set[str]] = TOLERATED) -> Any:
     """What must be equal: of a refusal its code, reason and causes; of an object everything but ownership."""
     body = answer["body"]
     if not isinstance(body, dict):
@@ -69,9 +61,9 @@ def comparable(step: str, answer: dict[str, Any]) -> Any:
         details = body.get("details") or {}
         causes = sorted({(c["reason"], c["field"]) for c in details.get("causes", ())})
         body = {"details": {k: v for k, v in details.items() if k != "causes"}}
-        kept = _without(body, TOLERATED.get(step, set()), "")
+        kept = _without(body, tolerated.get(step, set()), "")
         return {"code": answer["code"], **({} if answer["code"] == 404 and not details.get("name") else {"causes": causes, **kept})}
-    return {"code": answer["code"], "body": _without(body, TOLERATED.get(step, set()) | {"metadata.managedFields", "items.metadata.managedFields"}, "")}
+    return {"code": answer["code"], "body": _without(body, tolerated.get(step, set()) | {"metadata.managedFields", "items.metadata.managedFields"}, "")}
 
 
 def _without(value: Any, dropped: set[str], path: str) -> Any:
