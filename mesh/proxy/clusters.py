@@ -22,7 +22,7 @@ from mesh.model.endpoint import Endpoint, LoadAssignment, Locality
 from mesh.model.failure import Failure
 from mesh.model.secret import UpstreamTls
 from mesh.proxy.balance import Balancer, make_balancer
-from mesh.proxy.connect import ConnectTimeout, DialOptions, Secure, dial, finish_connect, start_connect
+from mesh.proxy.connect import ConnectTimeout, DialOptions, Opening, Secure, dial, start_connect
 from mesh.proxy.failures import (
     CONNECT_FAILED,
     CONNECT_TIMEOUT,
@@ -34,7 +34,7 @@ from mesh.proxy.failures import (
 )
 from mesh.proxy.outlier import OutlierDetector
 from mesh.proxy.poller import HANGUP, Channel, Parker, Poller
-from mesh.proxy.tls import TlsError
+from mesh.proxy.tls import TlsError, security_at
 from mesh.proxy.tls_context import TlsContext, TlsSettings
 
 if not cython.compiled:  # when compiled, clusters.pxd cimports these names
@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 # Destinations that an ORIGINAL_DST cluster remembers before it looks which of them are still in use.
 _MAX_DESTINATIONS = 4096
 _NO_HOSTS: tuple[Host, ...] = ()
+
+
+def _reason_of(error: OSError) -> str:
+    # TLS says more than its error number.
+    return str(error.strerror) if isinstance(error, TlsError) else os.strerror(error.errno or 0)
 
 
 class ClusterRuntime:
@@ -116,6 +121,7 @@ class ClusterRuntime:
     def update(self, model: Cluster, assignment: LoadAssignment | None) -> None:
         """Take over a changed resource. assignment None: unchanged (DNS clusters resolve their own)."""
         is_new_model = model != self.model
+        tls_before = {host: self._tls_of(host) for host in self._pools}
         if is_new_model:
             self._take_model(model)
             self.changed.set()
@@ -127,6 +133,10 @@ class ClusterRuntime:
         self.balancer = make_balancer(self.model, self._assignment, self._deadlines.now(), self.balancer)
         for gone in before.difference(self.balancer.hosts):
             self._drop_pool(gone)
+        for host, tls in tls_before.items():
+            pool = self._pools.get(host)
+            if pool is not None and self._tls_of(host) != tls:
+                pool.renew(self._deadlines.now())
         self._configure_outlier()
 
     def close(self) -> None:
@@ -196,35 +206,40 @@ class ClusterRuntime:
         """Its state is not known: close it."""
         self._pools[host].discard(connection)
 
-    async def connect(self, parker: Parker, host: Host) -> Channel:
-        """A connection of one's own, for opaque bytes; `disconnected` when it is closed. Raises: UpstreamFailed."""
+    async def connect(self, parker: Parker, host: Host) -> Opening:
+        """A connection of one's own, open, for opaque bytes; `disconnected` when it is closed. Raises: UpstreamFailed."""
         if not self.breaker.try_connection():
             raise UpstreamFailed(OVERFLOW)
         try:
-            return await self._dial(parker, host)
+            return Opening(await self._dial(parker, host, True))
         except BaseException:
             self.breaker.end_connection()
             raise
 
-    def begin_connect(self, parker: Parker, host: Host) -> Channel | None:
-        """Like `connect`, without waiting for the handshake; None when it cannot even begin."""
-        if self._tls_of(host) is not None or not self.breaker.try_connection():
+    def begin_connect(self, parker: Parker, host: Host) -> Opening | None:
+        """Like `connect`, without waiting for any handshake; None when it cannot even begin."""
+        try:
+            secure = self._secure(host, True)
+        except UpstreamFailed:
+            return None
+        if not self.breaker.try_connection():
             return None
         try:
-            return start_connect(self._poller, parker, self._address(host), self._options)
+            return Opening(start_connect(self._poller, parker, self._address(host), self._options), secure)
         except OSError:
             self.breaker.end_connection()
             return None
 
-    async def finish_connect(self, channel: Channel, host: Host) -> None:
+    async def finish_connect(self, opening: Opening, host: Host) -> None:
         """Wait for what `begin_connect` began. Raises: UpstreamFailed (and `disconnected` is still to be called)."""
         with trio.move_on_after(self._options.timeout_seconds):
             try:
-                await finish_connect(channel)
+                await opening.finish()
             except OSError as exc:
                 host.connect_failures += 1
-                raise UpstreamFailed(CONNECT_FAILED, os.strerror(exc.errno or 0)) from exc
+                raise UpstreamFailed(CONNECT_FAILED, _reason_of(exc)) from exc
             return
+        host.connect_failures += 1
         raise UpstreamFailed(CONNECT_TIMEOUT)
 
     def disconnected(self) -> None:
@@ -287,12 +302,13 @@ class ClusterRuntime:
                     return waiting
             self.breaker.connections += 1
         pool.open += 1
+        began_at = self._deadlines.now()
         try:
-            channel = await self._dial(parker, pool.host)
+            channel = await self._dial(parker, pool.host, False)
         except BaseException:
             pool.forget()
             raise
-        return UpstreamConnection(channel, self._deadlines.now())
+        return UpstreamConnection(channel, began_at, security_at(channel))
 
     async def _wait(self, parker: Parker, pool: Pool, down: Channel | None) -> Acquired | None:
         # A connection that came free, or None: the right to open one.
@@ -318,21 +334,18 @@ class ClusterRuntime:
             raise
         return waiter.connection
 
-    async def _dial(self, parker: Parker, host: Host) -> Channel:
-        secure = self._secure(host)
+    async def _dial(self, parker: Parker, host: Host, is_opaque: bool) -> Channel:
+        secure = self._secure(host, is_opaque)
         try:
             return await dial(self._poller, parker, self._address(host), self._options, secure)
         except ConnectTimeout as exc:
             host.connect_failures += 1
             raise UpstreamFailed(CONNECT_TIMEOUT, str(exc.strerror)) from exc
-        except TlsError as exc:
-            host.connect_failures += 1
-            raise UpstreamFailed(CONNECT_FAILED, str(exc.strerror)) from exc
         except OSError as exc:
             host.connect_failures += 1
-            raise UpstreamFailed(CONNECT_FAILED, os.strerror(exc.errno or 0)) from exc
+            raise UpstreamFailed(CONNECT_FAILED, _reason_of(exc)) from exc
 
-    def _secure(self, host: Host) -> Secure | None:
+    def _secure(self, host: Host, is_opaque: bool) -> Secure | None:
         # How to encrypt connections to the host; None: not at all.
         tls = self._tls_of(host)
         if tls is None:
@@ -341,7 +354,7 @@ class ClusterRuntime:
         if context is None:
             # Its secret is bad or missing, and always was: better no connection than one without it.
             raise UpstreamFailed(TLS_NOT_READY, "TLS_error:|SECRET_NOT_READY:TLS_error_end")
-        return Secure(context, tls.sni or (host.endpoint.host_name if tls.auto_sni else ""))
+        return Secure(context, tls.sni or (host.endpoint.host_name if tls.auto_sni else ""), is_opaque)
 
     def _tls_of(self, host: Host) -> UpstreamTls | None:
         for match in self.model.tls_matches:

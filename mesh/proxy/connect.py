@@ -1,4 +1,4 @@
-"""Connect: outgoing TCP connections on the poller."""
+"""Connect: outgoing connections on the poller: TCP, and the TLS handshake where one belongs to it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ class DialOptions:
 
 @dataclass(frozen=True, slots=True)
 class Secure:
-    """How connections are encrypted. server_name: sent as SNI, "" = none."""
+    """How connections are encrypted. server_name: sent as SNI, "" = none. is_opaque: what is sent will not be HTTP."""
 
     context: TlsContext
     server_name: str = ""
+    is_opaque: bool = False
 
 
 class ConnectTimeout(OSError):
@@ -45,7 +46,7 @@ class ConnectTimeout(OSError):
 
 
 def start_connect(poller: Poller, parker: Parker, address: Address, options: DialOptions) -> Channel:
-    """Send the SYN; `finish_connect` waits for the answer.
+    """Send the SYN; an `Opening` takes it from there.
 
     Raises: OSError: the kernel refused at once (no route, no descriptor, bind address not there).
     """
@@ -81,33 +82,66 @@ def is_connected(channel: Channel) -> bool:
     return state in (1, 8)
 
 
-async def finish_connect(channel: Channel) -> None:
-    """Wait for the handshake. Closes: the channel, unless it is connected. Raises: OSError."""
-    try:
-        while not is_connected(channel):
-            await channel.wait(WRITE)
-            error = connect_error(channel)
-            if error is not None:
-                raise error
-    except BaseException:
-        channel.close()
-        raise
+class Opening:
+    """A connection on its way: TCP's handshake, then TLS's if `secure` says how. Waits for nothing itself.
 
+    channel: what to wait on, and to use in the end; another one once TLS begins.
+    """
 
-async def start_tls(channel: Channel, secure: Secure) -> TlsChannel:
-    """Shake hands over a connected channel, which is used up. Closes: it, on any exception. Raises: TlsError; OSError."""
-    encrypted: TlsChannel | None = None
-    try:
-        encrypted = TlsChannel(channel, secure.context.ssl, server_side=False, server_name=secure.server_name)
-        await encrypted.handshake()
-        secure.context.verify_peer(encrypted)
-        return encrypted
-    except ValueError as exc:
-        channel.close()
-        raise TlsError(f"BAD_SERVER_NAME:{secure.server_name}: {exc}") from exc
-    except BaseException:
-        (encrypted or channel).close()
-        raise
+    __slots__ = ("_is_connected", "_is_open", "_secure", "channel")
+
+    def __init__(self, channel: Channel, secure: Secure | None = None) -> None:
+        self.channel = channel
+        self._secure = secure
+        self._is_connected = False
+        self._is_open = False
+
+    def step(self) -> int:
+        """As far as it goes. Returns: the bits to wait for; 0: the connection is open, and the peer verified.
+
+        Raises: TlsError: that is no TLS, or not whom we want; OSError: refused, unreachable, reset.
+        """
+        if self._is_open:
+            return 0
+        if not self._is_connected:
+            if not is_connected(self.channel):
+                error = connect_error(self.channel)
+                if error is not None:
+                    raise error
+                return WRITE
+            self._is_connected = True
+            if self._secure is not None:
+                self._begin_tls(self._secure)
+        channel, secure = self.channel, self._secure
+        if secure is not None and isinstance(channel, TlsChannel):
+            interest = channel.try_handshake()
+            if interest:
+                return interest
+            secure.context.verify_peer(channel)
+        self._is_open = True
+        return 0
+
+    async def finish(self) -> Channel:
+        """Wait until it is open. Closes: the channel, on any exception. Raises: as `step`."""
+        try:
+            while interest := self.step():
+                await self.channel.wait(interest)
+        except BaseException:
+            self.channel.close()
+            raise
+        return self.channel
+
+    def has_bytes(self) -> bool:
+        """Of an open one: the peer has said something, if only that it is done."""
+        channel = self.channel
+        return channel.peek() if isinstance(channel, TlsChannel) else channel.is_readable
+
+    def _begin_tls(self, secure: Secure) -> None:
+        context = secure.context.to_send(secure.is_opaque)
+        try:
+            self.channel = TlsChannel(self.channel, context, server_side=False, server_name=secure.server_name)
+        except ValueError as exc:
+            raise TlsError(f"BAD_SERVER_NAME:{secure.server_name}: {exc}") from exc
 
 
 async def dial(
@@ -117,10 +151,9 @@ async def dial(
 
     Raises: ConnectTimeout; TlsError; OSError: refused, unreachable, ...
     """
-    channel = start_connect(poller, parker, address, options)
+    opening = Opening(start_connect(poller, parker, address, options), secure)
     with trio.move_on_after(options.timeout_seconds):
-        await finish_connect(channel)
-        return channel if secure is None else await start_tls(channel, secure)
+        return await opening.finish()
     raise ConnectTimeout(errno.ETIMEDOUT, f"no answer from {address} within {options.timeout_seconds:g} s")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ from mesh.codec.events import ProtocolError
 from mesh.codec.sock import original_dst
 from mesh.model.addr import Address
 from mesh.model.failure import Flag
-from mesh.model.listener import FilterChain, ListenerFilter
+from mesh.model.listener import FilterChain, HttpManager, ListenerFilter
 from mesh.proxy.chains import NOTHING, Inspected, needs_http, needs_inspection
-from mesh.proxy.connect import set_nodelay
-from mesh.proxy.detect import Detected, detect, inspect, inspect_tls
+from mesh.proxy.connect import Opening, set_nodelay
+from mesh.proxy.detect import Detected, Patience, detect, inspect, inspect_tls
 from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.http2 import serve_http2_preface
 from mesh.proxy.observe.record import Connection, TcpRecord
@@ -29,9 +28,8 @@ from mesh.proxy.opaque import Dialled, begin_opaque, serve_opaque
 from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
 from mesh.proxy.proxy_header import receive_proxy_header
 from mesh.proxy.snapshots import HttpTerminal, ListenerRuntime, TcpTerminal
-from mesh.proxy.tls import TlsChannel, TlsError
-from mesh.proxy.tls_context import alternative_names
-from mesh.proxy.xfcc import client_certificate
+from mesh.proxy.tls import NO_TLS, TlsChannel, TlsError
+from mesh.proxy.xfcc import client_certificate, rule_of
 
 if TYPE_CHECKING:
     from mesh.proxy.observe.access_log import AccessLogger
@@ -140,9 +138,13 @@ class _Accepted:
             terminal = runtime.terminal(opaque) if opaque is not None else None
             try:
                 if isinstance(terminal, TcpTerminal):
-                    detected, dialled = await self._race(terminal, destination, inspector)
+                    patience = None
+                    if any(chain.tls is not None for chain in candidates):
+                        patience = Patience(proxy.deadlines, self._parker, channel.socket)
+                    detected, dialled = await self._race(terminal, destination, inspector, patience)
                 else:
-                    detected = await self._detect(runtime, inspector)
+                    silent = runtime.table.choose(candidates, NOTHING, self._remote)
+                    detected = await self._detect(runtime, inspector, silent)
             except OSError:
                 return _SERVED  # gone before it said anything
             proxy.telemetry.detected(runtime.model.direction, _verdict(detected), proxy.deadlines.now())
@@ -156,10 +158,16 @@ class _Accepted:
             return _SERVED
         return await self._serve_chain(runtime, chain, connection, destination, detected, dialled)
 
-    async def _detect(self, runtime: ListenerRuntime, inspector: Callable[[bytes], Inspected | None]) -> Detected:
-        # No server can be first here, so that a client that says nothing is only taking room.
+    async def _detect(
+        self, runtime: ListenerRuntime, inspector: Callable[[bytes], Inspected | None], silent: FilterChain | None
+    ) -> Detected:
+        # No server can be first here, so that a client that says nothing is only taking room: as long as the chain that
+        # would have it (silent: for plaintext without a word) lets a client do that.
+        seconds = runtime.model.filters_timeout_seconds or _INSPECTION_SECONDS
+        if silent is not None and isinstance(silent.filter, HttpManager):
+            seconds = max(seconds, silent.filter.request_headers_timeout_seconds or silent.filter.idle_timeout_seconds)
         limit = self._proxy.deadlines.new(self.channel.end_recv)
-        limit.arm(self._proxy.deadlines.now() + (runtime.model.filters_timeout_seconds or _INSPECTION_SECONDS))
+        limit.arm(self._proxy.deadlines.now() + seconds)
         try:
             detected, _ = await detect(self._parker, self.channel, None, inspector)
         finally:
@@ -167,28 +175,35 @@ class _Accepted:
         return detected
 
     async def _race(
-        self, terminal: TcpTerminal, destination: Address, inspector: Callable[[bytes], Inspected | None]
+        self,
+        terminal: TcpTerminal,
+        destination: Address,
+        inspector: Callable[[bytes], Inspected | None],
+        patience: Patience | None,
     ) -> tuple[Detected, Dialled | None]:
         dialled: list[Dialled] = []
 
-        def dial() -> Channel | None:
+        def dial(failed: OSError | None) -> Opening | None:
+            # Once; and once more when the server greeted before it had heard that we want TLS.
+            if failed is not None and (len(dialled) > 1 or NO_TLS not in str(failed.strerror)):
+                return None
             begun = begin_opaque(self._proxy, terminal, self._parker, destination)
             if begun is None:
                 return None
             dialled.append(begun)
-            return begun.channel
+            return begun.opening
 
+        used: Dialled | None = None
         try:
-            detected, channel = await detect(self._parker, self.channel, dial, inspector)
-        except BaseException:
+            detected, opening = await detect(self._parker, self.channel, dial, inspector, patience)
+            used = next((begun for begun in dialled if begun.opening is opening), None)
+        finally:
+            if patience is not None:
+                patience.close()
             for begun in dialled:
-                begun.close()
-            raise
-        if channel is None:
-            for begun in dialled:
-                begun.close()
-            return detected, None
-        return detected, dialled[0]
+                if begun is not used:
+                    begun.close()
+        return detected, used
 
     async def _serve_chain(
         self,
@@ -203,10 +218,19 @@ class _Accepted:
         terminal = runtime.terminal(chain)
         data = detected.data
         if terminal.tls is not None:
-            if dialled is not None:
+            # What was dialled for plaintext will do for the same server's bytes out of TLS.
+            if dialled is not None and not (isinstance(terminal, TcpTerminal) and dialled.is_for(terminal)):
                 dialled.close()
                 dialled = None
-            if not await self._terminate_tls(runtime, terminal, connection, data):
+            try:
+                is_encrypted = await self._terminate_tls(runtime, terminal, connection, detected)
+            except BaseException:
+                if dialled is not None:
+                    dialled.close()
+                raise
+            if not is_encrypted:
+                if dialled is not None:
+                    dialled.close()
                 return _SERVED
             data = b""
         channel = self.channel
@@ -215,6 +239,7 @@ class _Accepted:
             return _SERVED
         if dialled is not None:
             dialled.close()
+        self._note_certificate(connection, terminal.manager)
         first = data or await self._first_bytes(terminal)
         if first is None:
             return _SERVED
@@ -226,7 +251,7 @@ class _Accepted:
         ), first
 
     async def _terminate_tls(
-        self, runtime: ListenerRuntime, terminal: HttpTerminal | TcpTerminal, connection: Connection, first: bytes
+        self, runtime: ListenerRuntime, terminal: HttpTerminal | TcpTerminal, connection: Connection, detected: Detected
     ) -> bool:
         # Shake hands. Returns: done; otherwise the connection cannot be served, and the reason is logged.
         assert terminal.tls is not None
@@ -237,13 +262,13 @@ class _Accepted:
             self._refused(runtime, connection, "TLS_error:|SECRET_NOT_READY:TLS_error_end")
             _log.warning("%s: no usable certificate for a connection from %s", name, self._remote)
             return False
-        channel = TlsChannel(self.channel, context.ssl, server_side=True)
+        channel = TlsChannel(self.channel, context.to_answer(detected.inspected.protocols), server_side=True)
         self.channel = channel
         limit = proxy.deadlines.new(channel.end_recv)
         limit.arm(proxy.deadlines.now() + _HANDSHAKE_SECONDS)
         try:
-            await channel.handshake(first)
-            context.verify_peer(channel)
+            await channel.handshake(detected.data)
+            security = context.verify_peer(channel)
         except OSError as exc:
             proxy.tls_failures += 1
             self._refused(runtime, connection, str(exc.strerror))
@@ -252,8 +277,23 @@ class _Accepted:
             return False
         finally:
             limit.close()
-        _describe(connection, channel.tls)
+        connection.tls_version = security.version
+        connection.is_mutual_tls = bool(channel.tls.getpeercert())
+        connection.peer_principal = security.peer_principal
+        connection.local_principal = security.local_principal
         return True
+
+    def _note_certificate(self, connection: Connection, manager: HttpManager) -> None:
+        # What x-forwarded-client-cert will say, for all requests of the connection.
+        connection.certificate_rule = rule_of(manager.client_certificate, connection.is_mutual_tls)
+        channel = self.channel
+        if connection.is_mutual_tls and connection.certificate_rule.adds and isinstance(channel, TlsChannel):
+            connection.client_certificate = client_certificate(
+                channel.tls.getpeercert() or {},
+                channel.tls.getpeercert(binary_form=True) or b"",
+                manager.certificate_details,
+                connection.local_principal,
+            )
 
     def _refused(self, runtime: ListenerRuntime, connection: Connection, why: str, *flags: Flag) -> None:
         # No chain can serve the connection: its listener's log, or else the default one, is to say so.
@@ -323,16 +363,6 @@ class _Accepted:
             self._proxy.loops += 1
             return None
         return destination
-
-
-def _describe(connection: Connection, tls: ssl.SSLObject) -> None:
-    # What the handshake told about the client.
-    connection.tls_version = tls.version() or ""
-    certificate = tls.getpeercert()
-    if certificate:
-        connection.is_mutual_tls = True
-        connection.client_certificate = client_certificate(certificate, tls.getpeercert(binary_form=True) or b"")
-        connection.peer_principal = next((value for kind, value in alternative_names(certificate) if kind == "URI"), "")
 
 
 def _verdict(detected: Detected) -> str:

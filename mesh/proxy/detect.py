@@ -3,10 +3,15 @@
 The client's first bytes decide between the chains of a listener. A server-first protocol (MySQL, SMTP) would wait
 for ever for them, so the upstream that an opaque connection would have is dialled at once and both sides are
 watched: if the server speaks first, the connection is opaque from that moment on.
+
+Where a client of the mesh would begin with TLS and others need not (PERMISSIVE), the server's first bytes are held back for a
+moment: the ClientHello may still be on its way, and a greeting in plaintext would be the end of that connection (docs/adr/0013).
 """
 
 from __future__ import annotations
 
+import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,14 +19,18 @@ from mesh.codec.client_hello import parse_client_hello
 from mesh.codec.events import ProtocolError
 from mesh.codec.sniff import Verdict, sniff
 from mesh.proxy.chains import NOTHING, Inspected
-from mesh.proxy.connect import connect_error, is_connected
-from mesh.proxy.poller import READ, SMALL_READ, WRITE, Channel, Parker, wait_either
+from mesh.proxy.connect import Opening
+from mesh.proxy.deadlines import Deadlines
+from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker, wait_either
 
 _APPLICATION_PROTOCOLS = {
     Verdict.HTTP1: ("http/1.1", "http/1.0"),
     Verdict.HTTP2: ("h2c",),
 }
 _TLS_HANDSHAKE = 0x16
+_LEAST_PATIENCE_SECONDS = 0.05
+_PATIENCE_ROUND_TRIPS = 4.0
+_TCP_INFO_RTT = 68  # struct tcp_info, tcpi_rtt: microseconds (linux/tcp.h)
 MAX_SNIFFED = 16_640
 """One TLS record: enough for any ClientHello that is sent in one, and for every other verdict."""
 
@@ -60,22 +69,52 @@ def _inspect_hello(data: bytes) -> Inspected | None:
     return Inspected("tls", hello.server_name, hello.protocols)
 
 
+class Patience:
+    """How long the server's first bytes wait for a client that may be about to begin with TLS. Counts from the first question."""
+
+    __slots__ = ("_deadline", "_deadlines", "_ends_at", "_seconds")
+
+    def __init__(self, deadlines: Deadlines, parker: Parker, sock: socket.socket) -> None:
+        """Args: parker: woken at the end. sock: the client's; several of its round trips are waited for."""
+        self._deadlines = deadlines
+        self._deadline = deadlines.new(parker.wake)
+        self._seconds = max(_LEAST_PATIENCE_SECONDS, _PATIENCE_ROUND_TRIPS * _round_trip_seconds(sock))
+        self._ends_at = 0.0
+
+    def is_over(self) -> bool:
+        now = self._deadlines.now()
+        if not self._ends_at:
+            self._ends_at = now + self._seconds
+            self._deadline.arm(self._ends_at)
+        return now >= self._ends_at
+
+    def close(self) -> None:
+        self._deadline.close()
+
+
+def _round_trip_seconds(sock: socket.socket) -> float:
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
+    return int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1e6
+
+
 async def detect(
     parker: Parker,
     down: Channel,
-    dial: Callable[[], Channel | None] | None,
+    dial: Callable[[OSError | None], Opening | None] | None,
     inspector: Callable[[bytes], Inspected | None] = inspect,
-) -> tuple[Detected, Channel | None]:
+    patience: Patience | None = None,
+) -> tuple[Detected, Opening | None]:
     """Watch both sides until one has said what the connection is.
 
     Args: dial: begins to connect to where opaque bytes would go, None when that is nowhere; called only when the
-        client is not heard at once. inspector: `inspect`, or `inspect_tls` where HTTP does not matter.
-    Returns: the verdict, and the channel that `dial` made (perhaps still connecting): the caller's to use or close.
-    Closes: that channel on any exception. Raises: OSError: the client is gone.
+        client is not heard at once, and again with what became of that connection if it fails.
+        inspector: `inspect`, or `inspect_tls` where HTTP does not matter. patience: for a client that may speak TLS; None: none.
+    Returns: the verdict, and the connection that `dial` began (perhaps still opening): the caller's to use or close.
+    Closes: that connection on any exception. Raises: OSError: the client is gone.
     """
     data = b""
-    up: Channel | None = None
-    connected = False
+    up: Opening | None = None
+    failed: OSError | None = None
     try:
         while True:
             more = down.try_recv(SMALL_READ)
@@ -85,20 +124,26 @@ async def detect(
             if inspected is not None or more == b"" or len(data) > MAX_SNIFFED:
                 return Detected(inspected or NOTHING, data), up
             if up is None and dial is not None and not data:
-                up, dial = dial(), None
+                up = dial(failed)
+                if up is None:
+                    dial = None
             if up is None or data:
                 # Nobody to race against, or the client speaks, only slowly: the server cannot be first any more.
                 await down.wait(READ)
                 continue
-            if connected and up.is_readable:
-                return Detected(NOTHING, b"", server_first=True), up
-            await wait_either(parker, down, READ, up, READ if connected else WRITE)
-            if not connected:
-                connected = is_connected(up)
-                if not connected and connect_error(up) is not None:
-                    up.close()
-                    up = None
+            try:
+                interest = up.step()
+            except OSError as exc:
+                up.channel.close()
+                up, failed = None, exc
+                continue
+            if not interest and up.has_bytes():
+                if patience is None or patience.is_over():
+                    return Detected(NOTHING, b"", server_first=True), up
+                await down.wait(READ)
+            else:
+                await wait_either(parker, down, READ, up.channel, interest or READ)
     except BaseException:
         if up is not None:
-            up.close()
+            up.channel.close()
         raise

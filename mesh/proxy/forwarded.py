@@ -10,6 +10,7 @@ import cython
 
 from mesh.model.listener import HttpManager
 from mesh.proxy.head import Head
+from mesh.proxy.observe.record import CertificateRule
 
 if not cython.compiled:  # when compiled, forwarded.pxd cimports these names
     from mesh.proxy.observe.record import Record
@@ -31,26 +32,36 @@ INTERNAL = (
     b"x-envoy-original-host",
 )
 """Envoy's headers about and between its own kind (peer metadata is the observer's business)."""
-_EDGE = (*INTERNAL, _FORWARDED_FOR, _FORWARDED_PROTO, _CLIENT_CERTIFICATE, _FORCE_TRACE)
-_EDGE_WITH_PROTO = (*INTERNAL, _FORWARDED_FOR, _CLIENT_CERTIFICATE, _FORCE_TRACE)
+_EDGE = (*INTERNAL, _FORWARDED_FOR, _FORWARDED_PROTO, _FORCE_TRACE)
+_EDGE_WITH_PROTO = (*INTERNAL, _FORWARDED_FOR, _FORCE_TRACE)
+# The same with the client's own x-forwarded-client-cert, whether something takes its place or not.
+_INTERNAL_ALL = (*INTERNAL, _CLIENT_CERTIFICATE)
+_EDGE_ALL = (*_EDGE, _CLIENT_CERTIFICATE)
+_EDGE_WITH_PROTO_ALL = (*_EDGE_WITH_PROTO, _CLIENT_CERTIFICATE)
+_KEEP, _REMOVE, _APPEND = CertificateRule.KEEP, CertificateRule.REMOVE, CertificateRule.APPEND
 
 
 def forwarded_lines(record: Record, manager: HttpManager) -> tuple[tuple[bytes, ...], bytes]:
-    """Names to leave out of the forwarded head, Envoy's own included, and x-forwarded-for and -proto to append."""
+    """Names to leave out of the forwarded head, Envoy's own included, and x-forwarded-for, -proto and -client-cert to append."""
     head = record.head
+    connection = record.connection
+    rule = connection.certificate_rule
+    keeps: cython.bint = rule is _KEEP
+    line: bytes = b""
+    if not keeps and rule is not _REMOVE:
+        told: bytes | None = head.get(_CLIENT_CERTIFICATE) if rule is _APPEND else None
+        mine: bytes = connection.client_certificate
+        line = b"x-forwarded-client-cert: " + (mine if told is None else told + b"," + mine) + b"\r\n"
     if not manager.use_remote_address:
-        if head.get(_FORWARDED_PROTO) is not None:
-            return INTERNAL, b""
-        return INTERNAL, _PROTO_LINES[record.scheme]
-    client: bytes = record.connection.ip
+        if head.get(_FORWARDED_PROTO) is None:
+            line += _PROTO_LINES[record.scheme]
+        return INTERNAL if keeps else _INTERNAL_ALL, line
+    client: bytes = connection.ip
     chain: bytes | None = head.get(_FORWARDED_FOR)
-    line: bytes = b"x-forwarded-for: " + (client if chain is None else chain + b"," + client) + b"\r\n"
-    certificate: bytes = record.connection.client_certificate
-    if certificate:
-        line += b"x-forwarded-client-cert: " + certificate + b"\r\n"
+    line += b"x-forwarded-for: " + (client if chain is None else chain + b"," + client) + b"\r\n"
     if manager.xff_trusted_hops and head.get(_FORWARDED_PROTO) is not None:
-        return _EDGE_WITH_PROTO, line
-    return _EDGE, line + _PROTO_LINES[record.scheme]
+        return _EDGE_WITH_PROTO if keeps else _EDGE_WITH_PROTO_ALL, line
+    return _EDGE if keeps else _EDGE_ALL, line + _PROTO_LINES[record.scheme]
 
 
 def scheme_of(head: Head, is_tls: bool) -> bytes:

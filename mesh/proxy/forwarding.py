@@ -241,6 +241,7 @@ class Forwarding:
         route, share, endpoint = self.route, self.share, host.endpoint
         terminal, observer = self.down.terminal, self.down.observer
         record.upstream_local = connection.local_address
+        record.upstream_security = connection.security
         if not record.upstream_started_at:
             record.upstream_started_at = self.now
         remove, lines = forwarded_lines(record, terminal.manager)

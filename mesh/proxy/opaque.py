@@ -11,10 +11,12 @@ from mesh.model.addr import Address
 from mesh.model.failure import Flag
 from mesh.proxy.balance import Host
 from mesh.proxy.clusters import ClusterRuntime
+from mesh.proxy.connect import Opening
 from mesh.proxy.failures import NO_CLUSTER, NO_HEALTHY_UPSTREAM, UpstreamFailed
 from mesh.proxy.observe.record import Connection, TcpRecord
 from mesh.proxy.poller import Channel, Parker
 from mesh.proxy.relay import RelayBroken, relay
+from mesh.proxy.tls import NO_TLS, security_at
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
@@ -24,14 +26,22 @@ if TYPE_CHECKING:
 class Dialled:
     """A connection to an upstream, perhaps still being made. `close` is idempotent."""
 
-    __slots__ = ("_is_closed", "channel", "cluster", "host")
+    __slots__ = ("_is_closed", "cluster", "host", "opening")
 
-    def __init__(self, channel: Channel, cluster: ClusterRuntime, host: Host) -> None:
-        self.channel = channel
+    def __init__(self, opening: Opening, cluster: ClusterRuntime, host: Host) -> None:
+        self.opening = opening
         self.cluster = cluster
         self.host = host
         self._is_closed = False
         host.active += 1
+
+    @property
+    def channel(self) -> Channel:
+        return self.opening.channel
+
+    def is_for(self, terminal: TcpTerminal) -> bool:
+        """The chain's bytes may go there."""
+        return any(target.name == self.cluster.name for target in terminal.proxy.clusters)
 
     def close(self) -> None:
         if self._is_closed:
@@ -48,8 +58,8 @@ def begin_opaque(proxy: Proxy, terminal: TcpTerminal, parker: Parker, destinatio
     host = cluster.pick(proxy.deadlines.now(), destination=destination) if cluster is not None else None
     if cluster is None or host is None:
         return None
-    channel = cluster.begin_connect(parker, host)
-    return Dialled(channel, cluster, host) if channel is not None else None
+    opening = cluster.begin_connect(parker, host)
+    return Dialled(opening, cluster, host) if opening is not None else None
 
 
 async def serve_opaque(
@@ -74,6 +84,7 @@ async def serve_opaque(
             channel.abort()
             return
         record.upstream_local = _text(dialled.channel.socket.getsockname())
+        record.upstream_security = security_at(dialled.channel)
         terminal.observer.begin(record, proxy.deadlines.now())
         await _relay(proxy, terminal, channel, parker, record, dialled, first)
     finally:
@@ -94,19 +105,24 @@ async def _connect(
     tried: tuple[Host, ...] = ()
     attempts = max(1, terminal.proxy.max_connect_attempts)
     failed: UpstreamFailed | None = None
-    for _ in range(attempts):
+    while attempts:
+        attempts -= 1
         try:
             if dialled is None:
                 dialled = await _dial(proxy, terminal, parker, destination, record, tried)
                 return dialled
             record.cluster, record.host = dialled.cluster.model, dialled.host
-            await dialled.cluster.finish_connect(dialled.channel, dialled.host)
+            await dialled.cluster.finish_connect(dialled.opening, dialled.host)
             return dialled
         except UpstreamFailed as exc:
             if record.host is None:
                 raise  # nowhere to go at all
+            if NO_TLS in exc.reason and failed is None:
+                # It greeted before it had heard our ClientHello, and took nothing since: that host may be asked again.
+                attempts += 1
+            else:
+                tried = (*tried, record.host)
             failed = exc
-            tried = (*tried, record.host)
             if dialled is not None:
                 dialled.cluster.on_failure(dialled.host, proxy.deadlines.now())
                 dialled.close()

@@ -21,6 +21,7 @@ cdef class Pool:
     cdef public long open
     cdef readonly object waiters
     cdef readonly bint is_draining
+    cdef readonly double renewed_at
     cdef Breaker _breaker
     cdef Deadlines _deadlines
     cdef object _on_empty

@@ -55,13 +55,17 @@ class PoolSettings:
 
 
 class Pool:
-    """Sans-I/O but for closing. `open` counts connections in use, idle and being made."""
+    """Sans-I/O but for closing. `open` counts connections in use, idle and being made.
+
+    renewed_at: connections begun up to then are not kept: they are not secured as they should be now.
+    """
 
     host: Host
     settings: PoolSettings
     open: int
     waiters: deque[Waiter]
     is_draining: bool
+    renewed_at: float
     _breaker: Breaker
     _deadlines: Deadlines
     _on_empty: Callable[[Pool], None]
@@ -86,6 +90,7 @@ class Pool:
         self.open = 0
         self.waiters = deque()
         self.is_draining = False
+        self.renewed_at = float("-inf")
 
     @property
     def idle_count(self) -> int:
@@ -116,7 +121,8 @@ class Pool:
         too_old: cython.bint = (
             settings.max_age_seconds != 0 and now - connection.opened_at >= settings.max_age_seconds
         )
-        if self.is_draining or too_many or too_old or connection.channel.hung_up:
+        is_former: cython.bint = connection.opened_at <= self.renewed_at
+        if self.is_draining or is_former or too_many or too_old or connection.channel.hung_up:
             self.discard(connection)
             return
         if self.waiters:
@@ -153,6 +159,12 @@ class Pool:
     def drain(self) -> None:
         """The host is gone from the cluster: idle connections are closed now, busy ones after their exchange."""
         self.is_draining = True
+        while self._idle:
+            self.discard(self._idle.pop())
+
+    def renew(self, now: cython.double) -> None:
+        """Connections are secured in another way from now on: no request goes over one of the former kind."""
+        self.renewed_at = now
         while self._idle:
             self.discard(self._idle.pop())
 

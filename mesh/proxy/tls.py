@@ -29,6 +29,10 @@ _CHUNK: Final = 65_536
 """Plaintext encrypted at once, and so what the kernel's refusal can leave with us."""
 
 
+NO_TLS: Final = "WRONG_VERSION_NUMBER"
+"""OpenSSL's reason when what should be a handshake record is none."""
+
+
 class TlsError(OSError):
     """Handshake or record layer. strerror: Envoy's shape, `TLS_error:|REASON:detail:TLS_error_end`."""
 
@@ -68,6 +72,11 @@ class Security:
 def security_of(peer_principal: str, local_principal: str, version: str) -> Security:
     """The same object for the same facts: a mesh has few workloads, and many connections."""
     return Security(peer_principal, local_principal, version)
+
+
+def security_at(channel: Channel) -> Security | None:
+    """Who is at the other end, once verified; None: plaintext."""
+    return channel.security if isinstance(channel, TlsChannel) else None
 
 
 class TlsChannel(Channel):

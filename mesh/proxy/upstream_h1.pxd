@@ -6,6 +6,7 @@ cdef class UpstreamConnection:
     cdef readonly ResponseParser parser
     cdef public Deadline deadline
     cdef readonly str local_address
+    cdef readonly object security
     cdef public object on_idle
     cdef public double opened_at
     cdef public double idle_since

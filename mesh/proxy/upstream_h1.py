@@ -10,6 +10,7 @@ import cython
 
 from mesh.codec.h1 import Limits
 from mesh.proxy.poller import Channel
+from mesh.proxy.tls import Security
 
 if not cython.compiled:  # when compiled, upstream_h1.pxd cimports these names
     from mesh.codec.h1 import ResponseParser
@@ -27,20 +28,23 @@ class UpstreamConnection:
 
     local_address: `host:port` of our side. on_idle: the pool's callback for events while it is idle.
     served: requests begun on it. usable_until: when the peer, by its own Keep-Alive header, closes it.
+    security: who the peer has proved to be; None = plaintext. opened_at: when connecting began.
     """
 
     channel: Channel
     parser: ResponseParser
     deadline: Deadline | None
     local_address: str
+    security: Security | None
     on_idle: Callable[[], None] | None
     opened_at: float
     idle_since: float
     usable_until: float
     served: int
 
-    def __init__(self, channel: Channel, now: cython.double) -> None:
+    def __init__(self, channel: Channel, now: cython.double, security: Security | None = None) -> None:
         self.channel = channel
+        self.security = security
         self.parser = ResponseParser(_LIMITS)
         self.opened_at = now
         self.idle_since = now

@@ -1,16 +1,19 @@
-"""x-forwarded-client-cert: what an edge tells servers about the certificate that its client has shown.
+"""x-forwarded-client-cert: what a proxy tells servers about the certificate that its client has shown.
 
-Source: Envoy, "HTTP header manipulation", x-forwarded-client-cert, with the details that Istio's gateways set
-(Hash, Cert, Subject, URI, DNS).
+Source: Envoy, "HTTP header manipulation", x-forwarded-client-cert: one element per proxy, in the order By, Hash, Cert, Chain,
+Subject, URI, DNS; what is said of the certificate beside its hash is the connection manager's choice.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Collection
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from mesh.model.listener import CertificateDetail, ClientCertificate
+from mesh.proxy.observe.record import CertificateRule
 from mesh.proxy.tls_context import PeerCertificate, alternative_names
 
 # RFC 4514 3: these have short names; other attributes go by the name that OpenSSL gives them.
@@ -28,17 +31,38 @@ _SHORT = {
 _ESCAPED = ',+"\\<>;'
 
 
-def client_certificate(certificate: PeerCertificate, der: bytes) -> bytes:
-    """The header's value. Args: certificate: as `getpeercert` decodes it."""
-    pem = ssl.DER_cert_to_PEM_cert(der)
-    parts = [
-        f"Hash={sha256(der).hexdigest()}",
-        f'Cert="{quote(pem, safe="")}"',
-        f'Subject="{_quoted(distinguished_name(certificate.get("subject", ())))}"',
-    ]
+def rule_of(policy: ClientCertificate, has_certificate: bool) -> CertificateRule:
+    """What becomes of the header. Args: has_certificate: the client has shown one."""
+    if policy is ClientCertificate.ALWAYS_FORWARD:
+        return CertificateRule.KEEP
+    return _RULES[policy] if has_certificate else CertificateRule.REMOVE
+
+
+_RULES = {
+    ClientCertificate.SANITIZE: CertificateRule.REMOVE,
+    ClientCertificate.FORWARD_ONLY: CertificateRule.KEEP,
+    ClientCertificate.APPEND: CertificateRule.APPEND,
+    ClientCertificate.REPLACE: CertificateRule.REPLACE,
+}
+
+
+def client_certificate(
+    certificate: PeerCertificate, der: bytes, details: Collection[CertificateDetail], by: str = ""
+) -> bytes:
+    """One element of the header. Args: certificate: as `getpeercert` decodes it. by: our own SPIFFE id, "" = not said."""
+    parts = [f"By={_value(by)}"] if by else []
+    parts.append(f"Hash={sha256(der).hexdigest()}")
+    # OpenSSL's binding shows the leaf alone, and the leaf is a chain of one.
+    for detail, key in ((CertificateDetail.CERT, "Cert"), (CertificateDetail.CHAIN, "Chain")):
+        if detail in details:
+            parts.append(f'{key}="{quote(ssl.DER_cert_to_PEM_cert(der), safe="")}"')
+    if CertificateDetail.SUBJECT in details:
+        parts.append(f'Subject="{_quoted(distinguished_name(certificate.get("subject", ())))}"')
     names = alternative_names(certificate)
-    parts += [f"URI={_value(value)}" for kind, value in names if kind == "URI"]
-    parts += [f"DNS={_value(value)}" for kind, value in names if kind == "DNS"]
+    if CertificateDetail.URI in details:
+        parts += [f"URI={_value(value)}" for kind, value in names if kind == "URI"]
+    if CertificateDetail.DNS in details:
+        parts += [f"DNS={_value(value)}" for kind, value in names if kind == "DNS"]
     return ";".join(parts).encode("ascii", "replace")
 
 

@@ -184,10 +184,11 @@ class HttpObserver:
                 record.flags,
                 record.grpc_status,
                 record.connection.is_mutual_tls,
+                record.connection.peer_principal,
             )
             cache = self._series
         elif host is not None:
-            key = (record.status, record.flags, record.grpc_status, record.upstream_tls)
+            key = (record.status, record.flags, record.grpc_status, record.upstream_security)
             cache = host.series
         else:
             key = (cluster.name if cluster is not None else "", record.status, record.flags, record.grpc_status)

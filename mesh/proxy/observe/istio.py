@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mesh.model.cluster import Cluster
 from mesh.proxy.balance.host import Host
 from mesh.proxy.observe.metrics import MAX_SERIES, Group, Kind, Metric
-from mesh.proxy.observe.peer import UNKNOWN, Peer, peer_of_workload
+from mesh.proxy.observe.peer import UNKNOWN, Peer, peer_of_principal, peer_of_workload
 from mesh.proxy.observe.record import Record
 
 if TYPE_CHECKING:
@@ -153,20 +153,25 @@ class RequestLabels:
         return (*self._peers(record, cluster, host), "tcp", flags_text(record), self._security(record))
 
     def _security(self, record: Record) -> str:
-        # Istio: the client's side cannot vouch for what the server saw.
         if not self._is_inbound:
-            return "unknown"
+            # Istio's clients always say unknown. Where the handshake proved both sides we know better.
+            security = record.upstream_security
+            return "mutual_tls" if security is not None and security.is_mutual else "unknown"
         return "mutual_tls" if record.connection.is_mutual_tls else "none"
 
     def _peers(self, record: Record, cluster: Cluster | None, host: Host | None) -> tuple[str, ...]:
         if self._is_inbound:
-            source, destination = record.peer or UNKNOWN, self._local
             source_principal = record.connection.peer_principal or "unknown"
+            source, destination = record.peer or UNKNOWN, self._local
+            if source is UNKNOWN and source_principal != "unknown":
+                source = peer_of_principal(source_principal)
             destination_principal = record.connection.local_principal or "unknown"
         else:
             workload = host.endpoint.workload if host is not None else None
             source, destination = self._local, peer_of_workload(workload)
-            source_principal = destination_principal = "unknown"
+            security = record.upstream_security
+            source_principal = (security.local_principal if security is not None else "") or "unknown"
+            destination_principal = (security.peer_principal if security is not None else "") or "unknown"
         service, name, namespace = _service(cluster, destination)
         return (
             "destination" if self._is_inbound else "source",

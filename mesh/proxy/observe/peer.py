@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -61,6 +62,13 @@ def peer_of_workload(workload: Workload | None) -> Peer:
         canonical_revision=workload.canonical_revision or "latest",
         cluster=workload.cluster_id or "unknown",
     )
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def peer_of_principal(principal: str) -> Peer:
+    """What a SPIFFE id alone says: the namespace. All there is of clients whose bytes nobody looks into."""
+    parts = principal.split("/")
+    return Peer(namespace=parts[4]) if len(parts) == 7 and parts[3] == "ns" else UNKNOWN
 
 
 def peer_of_metadata(metadata: Mapping[str, Any]) -> Peer:

@@ -16,7 +16,7 @@ cdef class Record:
     cdef public object host
     cdef public str upstream_local
     cdef public bytes upstream_path
-    cdef public bint upstream_tls
+    cdef public object upstream_security
     cdef public long attempts
     cdef public long status
     cdef public tuple flags

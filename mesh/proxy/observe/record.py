@@ -7,6 +7,7 @@ One mutable object per exchange, owned by whoever serves it. Compiled, its field
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import cython
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
     from mesh.proxy.observe.peer import Peer
     from mesh.proxy.observe.trace import TraceContext
     from mesh.proxy.route import CompiledRoute, Share
+    from mesh.proxy.tls import Security
+
+
+class CertificateRule(Enum):
+    """What becomes of a request's x-forwarded-client-cert. adds: the connection's own element goes into it."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+    APPEND = "append"
+    REPLACE = "replace"
+
+    @property
+    def adds(self) -> bool:
+        return self in (CertificateRule.APPEND, CertificateRule.REPLACE)
 
 
 @dataclass(slots=True)
@@ -28,7 +43,8 @@ class Connection:
 
     remote: who the proxy believes it is talking to; direct_remote: the TCP peer (they differ behind the
     PROXY protocol). local: the address that was dialled. peer_principal: the peer's SPIFFE id, "" without mTLS.
-    client_certificate: the client's certificate as x-forwarded-client-cert tells it, b"" when it showed none.
+    client_certificate: the client's certificate as x-forwarded-client-cert tells it, b"" when that does not; certificate_rule:
+    whether it does.
     """
 
     remote: str = ""
@@ -40,6 +56,7 @@ class Connection:
     local_principal: str = ""
     is_mutual_tls: bool = False
     client_certificate: bytes = b""
+    certificate_rule: CertificateRule = CertificateRule.REMOVE
     _ip: bytes = b""
 
     @property
@@ -77,7 +94,8 @@ class Record:
     host: Host | None
     upstream_local: str
     upstream_path: bytes
-    upstream_tls: bool
+    upstream_security: Security | None
+    """Who the host has proved to be; None: plaintext, or not connected (yet)."""
     attempts: int
 
     status: int
@@ -105,7 +123,8 @@ class Record:
         self.started_at = started_at
         self.scheme = b"http"
         self.protocol = "HTTP/1.1"
-        self.is_grpc = self.upstream_tls = False
+        self.is_grpc = False
+        self.upstream_security = None
         self.request_id = self.upstream_path = b""
         self.trace = self.peer = self.route = self.share = self.cluster = self.host = None
         self.response = self.trailers = None
@@ -142,6 +161,9 @@ class _NoHead:
 
     def get(self, name: bytes, /) -> bytes | None:
         return None
+
+    def get_all(self, name: bytes, /) -> list[bytes]:
+        return []
 
 
 NO_HEAD: Head = _NoHead()
