@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
+from mesh.control.caller import Caller, Denied, admitted
 from mesh.model.node import Node
 from mesh.model.snapshot import Snapshot
 from mesh.xds.ads_stream import AdsStream
@@ -96,7 +97,10 @@ class Refused(Exception):
 
 
 class AdsConnection:
-    """One per stream; `run` lasts as long as the stream. `node` is None until the first request."""
+    """One per stream; `run` lasts as long as the stream. `node` is None until the first request.
+
+    Args: caller: whom the stream was authenticated as; None on the plaintext port, where a node has no identity.
+    """
 
     def __init__(
         self,
@@ -107,9 +111,11 @@ class AdsConnection:
         metrics: Metrics,
         on_nack: Callable[[Nack], None],
         limits: AdsLimits,
+        caller: Caller | None = None,
     ) -> None:
         self.opened_at = time.monotonic()
-        self.stream = AdsStream(variant, f"{next(_serial):x}", self._named, limits.hold_seconds)
+        self.stream = AdsStream(variant, f"{next(_serial):x}", self._named, limits.hold_seconds, self._admit)
+        self._caller = caller
         self._context = context
         self._source = source
         self._encoder = encoder
@@ -226,6 +232,8 @@ class AdsConnection:
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(exc)) from exc
         except ProtocolError as exc:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(exc)) from exc
+        except Denied as exc:
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, str(exc)) from exc
         if is_first:
             self._changed_at = self.opened_at
             self._is_dirty = True
@@ -239,6 +247,9 @@ class AdsConnection:
             self._metrics.count(f"pilot_xds_{refusal.kind.label}_reject")
             self._on_nack(Nack(node, refusal.kind, refusal.resource, refusal.message))
         await self._write(reaction.responses)
+
+    def _admit(self, node: Node) -> Node:
+        return node if self._caller is None else admitted(node, self._caller)
 
     def _refresh(self, now: float) -> tuple[Response, ...]:
         """Ask the source; the very same snapshot needs no second look, unless listeners were made on demand."""

@@ -1,16 +1,24 @@
-"""The ADS server: a grpc.aio server with ADS in both variants and CSDS, one `AdsConnection` per stream."""
+"""The ADS server: ADS in both variants and CSDS on grpc.aio, one `AdsConnection` per stream.
+
+It may listen on two doors: one in plaintext, where nodes have no identity, and one with TLS, where every call shows whose
+it is by a bearer token (`Gate`), and where there are services beside ADS (CreateCertificate).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from mesh.control.ads_connection import AdsConnection, AdsLimits, Metrics, Nack, Refused, SnapshotSource
+from mesh.control.authenticator import Authenticator
+from mesh.control.caller import REFUSALS, Caller
 from mesh.control.csds import Csds
 from mesh.model.node import Node
 from mesh.xds.client_status import FETCH, SERVICE, STREAM
@@ -23,8 +31,21 @@ _log = logging.getLogger(__name__)
 _VERSION_KEYS = ("TRIOMESH_VERSION", "ISTIO_VERSION")
 
 
+Services = Mapping[str, Mapping[str, Any]]
+"""gRPC method handlers by service and method name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What makes a door a guarded one. services: what is served there besides; they look after themselves."""
+
+    credentials: grpc.ServerCredentials
+    authenticator: Authenticator
+    services: Services
+
+
 class AdsServer:
-    """Serves ADS (both variants) and CSDS. Build it, `await start(...)`, `await stop()`."""
+    """Serves ADS (both variants) and CSDS. Build it, `await start(...)`, perhaps once more with a gate, `await stop()`."""
 
     def __init__(
         self,
@@ -41,43 +62,46 @@ class AdsServer:
         self._connections: dict[AdsConnection, None] = {}
         self._connected: Counter[str] = Counter()
         self._is_stopping = False
-        self._server: grpc.aio.Server | None = None
+        self._servers: list[grpc.aio.Server] = []
 
-    async def start(self, address: str) -> int:
-        """Listen on `host:port` (plaintext; 0 = any port) and return the port. Raises: OSError: cannot listen."""
-        self._server = grpc.aio.server(options=_options(self._limits))
+    async def start(self, address: str, gate: Gate | None = None) -> int:
+        """Listen on `host:port` (0 = any port; plaintext without a gate) and return the port.
+
+        Raises: OSError: cannot listen.
+        """
+        server = grpc.aio.server(options=_options(self._limits))
+        for name, methods in {**self._services(gate), **(gate.services if gate else {})}.items():
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(methods)),))
+        try:
+            port = server.add_secure_port(address, gate.credentials) if gate else server.add_insecure_port(address)
+        except RuntimeError as exc:
+            raise OSError(f"cannot listen on {address}: {exc}") from exc
+        await server.start()
+        self._servers.append(server)
+        return port
+
+    def _services(self, gate: Gate | None) -> Services:
         csds = Csds(self.connections)
         ads, sotw = Variant.SOTW.value.strip("/").split("/")
         delta = Variant.DELTA.value.rpartition("/")[2]
         # Bytes both ways: no (de)serializers; what the bytes mean is the business of mesh.xds.
-        ads_methods = {
-            sotw: grpc.stream_stream_rpc_method_handler(self._handler(Variant.SOTW)),
-            delta: grpc.stream_stream_rpc_method_handler(self._handler(Variant.DELTA)),
+        return {
+            ads: {
+                sotw: grpc.stream_stream_rpc_method_handler(self._handler(Variant.SOTW, gate)),
+                delta: grpc.stream_stream_rpc_method_handler(self._handler(Variant.DELTA, gate)),
+            },
+            SERVICE: {
+                FETCH: grpc.unary_unary_rpc_method_handler(_guarded(csds.fetch, gate)),
+                STREAM: grpc.stream_stream_rpc_method_handler(_guarded(csds.stream, gate)),
+            },
         }
-        csds_methods = {
-            FETCH: grpc.unary_unary_rpc_method_handler(csds.fetch),
-            STREAM: grpc.stream_stream_rpc_method_handler(csds.stream),
-        }
-        self._server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(ads, ads_methods),
-                grpc.method_handlers_generic_handler(SERVICE, csds_methods),
-            )
-        )
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError as exc:
-            raise OSError(f"cannot listen on {address}: {exc}") from exc
-        await self._server.start()
-        return port
 
     async def stop(self) -> None:
         """Refuse new streams, end the existing ones, wait at most `grace_seconds`."""
         self._is_stopping = True
         for connection in list(self._connections):
             connection.close()
-        if self._server is not None:
-            await self._server.stop(self._limits.grace_seconds)
+        await asyncio.gather(*(server.stop(self._limits.grace_seconds) for server in self._servers))
 
     def connections(self) -> Iterator[AdsConnection]:
         """Streams whose node is known; of a node that reconnected, the newest first."""
@@ -87,19 +111,20 @@ class AdsServer:
         """The nodes that are connected, each once."""
         return list({node.id: node for connection in self.connections() if (node := connection.node)}.values())
 
-    def _handler(self, variant: Variant) -> Callable[[Any, Any], Awaitable[None]]:
+    def _handler(self, variant: Variant, gate: Gate | None) -> Callable[[Any, Any], Awaitable[None]]:
         async def handle(_requests: Any, context: Any) -> None:
-            await self._serve(variant, context)
+            caller = None if gate is None else await _caller(gate, context)
+            await self._serve(variant, context, caller)
 
         return handle
 
-    async def _serve(self, variant: Variant, context: Any) -> None:
+    async def _serve(self, variant: Variant, context: Any, caller: Caller | None) -> None:
         """The one boundary around a stream."""
         if self._is_stopping or not self.source.ready:
             why = "is shutting down" if self._is_stopping else "has not read the cluster's objects yet"
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"the control plane {why}")
         connection = AdsConnection(
-            variant, context, self.source, self.encoder, self._metrics, self._note_nack, self._limits
+            variant, context, self.source, self.encoder, self._metrics, self._note_nack, self._limits, caller
         )
         self._connections[connection] = None
         self._count()
@@ -142,6 +167,27 @@ class _NoMetrics:
 
     def observe(self, name: str, value: float, labels: tuple[tuple[str, str], ...] = ()) -> None:
         pass
+
+
+async def _caller(gate: Gate, context: Any) -> Caller:
+    """Who calls; somebody unknown is turned away."""
+    try:
+        return await gate.authenticator.caller(context.invocation_metadata() or ())
+    except tuple(REFUSALS) as refusal:
+        _log.warning("call of %s refused: %s", context.peer(), refusal)
+        await context.abort(REFUSALS[type(refusal)], str(refusal))
+        raise
+
+
+def _guarded(handler: Callable[[Any, Any], Awaitable[Any]], gate: Gate | None) -> Callable[[Any, Any], Awaitable[Any]]:
+    if gate is None:
+        return handler
+
+    async def handle(request: Any, context: Any) -> Any:
+        await _caller(gate, context)
+        return await handler(request, context)
+
+    return handle
 
 
 def _options(limits: AdsLimits) -> list[tuple[str, int]]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import grpc
+
 from mesh.model.node import Node, Role
 from mesh.model.spiffe import SpiffeId
 
@@ -33,6 +35,15 @@ class Exhausted(Exception):
 
 class Unavailable(Exception):
     """It cannot be found out now; try again."""
+
+
+REFUSALS: dict[type[Exception], grpc.StatusCode] = {
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    Denied: grpc.StatusCode.PERMISSION_DENIED,
+    Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+"""What a call is ended with."""
 
 
 @dataclass(frozen=True, slots=True)

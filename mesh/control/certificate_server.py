@@ -12,19 +12,12 @@ import grpc
 
 from mesh.control.authenticator import Authenticator
 from mesh.control.ca import Authority, BadRequest, Expiring, pem
-from mesh.control.caller import Denied, Exhausted, Unauthenticated, Unavailable
+from mesh.control.caller import REFUSALS
 from mesh.control.metrics import MetricsRegistry
 from mesh.xds.certificate_service import CertificateRequest, CertificateResponse, decode_request, encode_response
 from mesh.xds.error import ProtocolError
 
 _log = logging.getLogger(__name__)
-
-REFUSALS: dict[type[Exception], grpc.StatusCode] = {
-    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    Denied: grpc.StatusCode.PERMISSION_DENIED,
-    Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-}
 
 
 @dataclass(frozen=True, slots=True)

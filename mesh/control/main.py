@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from mesh.control.ads_server import AdsServer, Nack
 from mesh.control.blame import Refusals
+from mesh.control.ca_keeper import CaKeeper
 from mesh.control.holdoff import HoldOff, Limits
 from mesh.control.kube import kinds
 from mesh.control.kube.client import KubeClient, KubeError
@@ -26,7 +27,9 @@ from mesh.control.mesh_config import CONFIG_MAP_NAME
 from mesh.control.metrics import MetricsRegistry
 from mesh.control.monitoring import DebugView, application, connection_json, serve_http, sync_json
 from mesh.control.publisher import Publisher
+from mesh.control.secure_door import SecureDoor
 from mesh.control.status_writer import StatusWriter
+from mesh.control.trust import DEFAULT_OVERLAP_SECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -37,11 +40,13 @@ class Options:
 
     kubeconfig: str
     xds: str
+    secure_xds: str
     monitoring: str
     namespace: str
     identity: str
     debounce_after: float
     debounce_max: float
+    ca_overlap: float
     log_level: str
 
 
@@ -50,6 +55,12 @@ def options(argv: list[str] | None = None) -> Options:
     add = functools.partial(parser.add_argument)
     add("--kubeconfig", default=os.environ.get("KUBECONFIG", ""), help="file; default: $KUBECONFIG, else in-cluster")
     add("--xds", default="0.0.0.0:15010", metavar="HOST:PORT", help="plaintext ADS, default %(default)s; port 0 = any")
+    add(
+        "--secure-xds",
+        default="0.0.0.0:15012",
+        metavar="HOST:PORT",
+        help="ADS and certificates over TLS, callers by token, default %(default)s; port 0 = any",
+    )
     add("--monitoring", default="0.0.0.0:15014", metavar="HOST:PORT", help="metrics, ready, debug; default %(default)s")
     add(
         "--namespace",
@@ -63,20 +74,32 @@ def options(argv: list[str] | None = None) -> Options:
     )
     add("--debounce-after", type=float, default=0.1, metavar="SECONDS", help="quiet time before a build, default 0.1")
     add("--debounce-max", type=float, default=10.0, metavar="SECONDS", help="longest wait for it, default 10")
+    add(
+        "--ca-overlap",
+        type=float,
+        default=os.environ.get("TRIOMESH_CA_OVERLAP") or str(DEFAULT_OVERLAP_SECONDS),
+        metavar="SECONDS",
+        help="how long a new root is published before its CA signs; 0 = at once, and the old root goes at once: only "
+        "when a key was stolen; default: $TRIOMESH_CA_OVERLAP, else 86400",
+    )
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     given = parser.parse_args(argv)
-    for name in ("xds", "monitoring"):
+    for name in ("xds", "secure_xds", "monitoring"):
         host, colon, port = getattr(given, name).rpartition(":")
         if not colon or not port.isdigit() or int(port) > 65535:
-            parser.error(f"--{name} must be host:port, is {host}{colon}{port}")
+            parser.error(f"--{name.replace('_', '-')} must be host:port, is {host}{colon}{port}")
+    if not 0 <= given.ca_overlap < float("inf"):
+        parser.error(f"--ca-overlap must be 0 or more seconds, is {given.ca_overlap}")
     return Options(
         given.kubeconfig,
         given.xds,
+        given.secure_xds,
         given.monitoring,
         given.namespace,
         given.identity,
         given.debounce_after,
         given.debounce_max,
+        given.ca_overlap,
         given.log_level,
     )
 
@@ -117,6 +140,16 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
         lambda: refusals.of_objects(publisher.graph.world) if publisher.graph is not None else {},
         settings.namespace,
         settings.identity,
+        lambda: keeper.wake(),
+    )
+    keeper = CaKeeper(
+        client,
+        metrics,
+        settings.namespace,
+        lambda: writer.is_leader,
+        lambda: door.wake(),
+        settings.ca_overlap,
+        rng,
     )
     publisher.subscribe(writer.wake)
 
@@ -129,12 +162,14 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
             writer.wake()
 
     ads = AdsServer(publisher, metrics, on_nack)
+    door = SecureDoor(ads, settings.secure_xds, client, keeper.trust, publisher, metrics, settings.namespace)
+    publisher.subscribe(door.wake)
     views: dict[str, DebugView] = {
         "nacks": refusals.view,
         "connections": lambda: [connection_json(connection) for connection in ads.connections()],
         "syncz": lambda: [sync_json(connection) for connection in ads.connections()],
     }
-    app = application(publisher, metrics, lambda: publisher.ready, views)
+    app = application(publisher, metrics, lambda: publisher.ready and door.is_open, views)
     listening = _listen(settings.monitoring)
     print(f"monitoring {_name(listening)}", flush=True)
     tasks: list[asyncio.Task[None]] = []
@@ -145,6 +180,8 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
             asyncio.create_task(watchers.run(), name="watchers"),
             asyncio.create_task(loop.run(watchers.synced), name="builds"),
             asyncio.create_task(writer.run(), name="status"),
+            asyncio.create_task(keeper.run(), name="CA"),
+            asyncio.create_task(door.run(), name="secure port"),
             asyncio.create_task(serve_http(app, listening, stop), name="monitoring"),
         ]
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -154,7 +191,7 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
     finally:
         stop.set()
         await ads.stop()
-        for task in tasks[:3]:
+        for task in tasks[:-1]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()

@@ -36,6 +36,7 @@ class StatusWriter:
         nacks: Callable[[], Mapping[ObjectRef, str]],
         namespace: str,
         identity: str,
+        on_leadership: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._store = store
@@ -45,7 +46,13 @@ class StatusWriter:
         self._nacks = nacks
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._candidate = Candidate(identity)
+        self._on_leadership = on_leadership
         self._woken = asyncio.Event()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process writes what is to be written once in the mesh."""
+        return self._candidate.is_leader(time.monotonic())
 
     def wake(self) -> None:
         """Something that a status depends on may have changed."""
@@ -73,6 +80,7 @@ class StatusWriter:
                 _log.info("%s the lease %s", "holds" if is_leader else "does not hold", LEASE_NAME)
                 was_leader = is_leader
                 self._woken.set()
+                self._on_leadership()
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _contend(self) -> None:

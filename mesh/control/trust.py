@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from mesh.control import ca_secret, roots
@@ -114,8 +115,8 @@ class Trust:
         ready_at = known_since + self._overlap if known_since else 0.0
         if now < ready_at and fallback is not None and fallback.not_after > now and self._is_trusted(fallback):
             if fallback.anchor != target.anchor:
-                left = ready_at - now
-                self.note = f"the new CA signs in {left:.0f} s, when its root is known everywhere"
+                when = datetime.fromtimestamp(ready_at, UTC)
+                self.note = f"the new CA signs from {when:%Y-%m-%dT%H:%M:%SZ} on, when its root is known everywhere"
                 self.deadline = ready_at
                 target = fallback
         self.authority = target

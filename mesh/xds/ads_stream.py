@@ -68,6 +68,7 @@ class AdsStream:
 
     Args: stream_id: unique; prefix of the nonces, so that one of an older stream is never mistaken for ours.
           demand: for a listener asked for by name that the snapshot does not hold: a projection for it, or None.
+          admit: the node as it is to be taken; what it raises ends the stream.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class AdsStream:
         stream_id: str,
         demand: Callable[[str], Bundle | None] = lambda name: None,
         hold_seconds: float = 5.0,
+        admit: Callable[[Node], Node] = lambda node: node,
     ) -> None:
         self.variant = variant
         self.node: Node | None = None
         self.node_body = b""
         self._stream_id = stream_id
         self._demand = demand
+        self._admit = admit
         self._bundle: Bundle | None = None
         self._demanded: dict[str, Bundle] = {}
         self._subscriptions: dict[Kind, Subscription] = {}
@@ -115,7 +118,7 @@ class AdsStream:
         if self.node is None:
             if not request.HasField("node"):
                 raise ProtocolError("the first request of a stream must carry the node")
-            self.node = read_node(request.node)
+            self.node = self._admit(read_node(request.node))
             self.node_body = request.node.SerializeToString()
         kind = BY_URL.get(request.type_url)
         if kind is None:

@@ -42,6 +42,7 @@ kind: Pod
 metadata: {name: on-host}
 spec: {hostNetwork: true, terminationGracePeriodSeconds: 1, containers: [{name: a, image: pause}]}
 """
+ROOTS, RECORD = "triomesh-ca-root-cert", "triomesh-ca-roots"
 SECRET, BROKEN = "triomesh-injector-certs", "bm9uZQ=="
 # Granted and rightly not used by a walk: what repairs, and what a race needs.
 SPARE: dict[str, set[Permission]] = {
@@ -72,10 +73,19 @@ def walked(bookinfo: Mesh, stage: KubeStage) -> KubeStage:
     mesh.kubectl("delete", "pod/on-host", "--timeout=40s", namespace=NAMESPACE)  # the node says when it has ended
     mesh.kube.merge("v1", "Secret", SECRET, {"data": {"tls.crt": BROKEN}}, SYSTEM)
     until(lambda: mesh.kube.get("v1", "Secret", SECRET, SYSTEM)["data"]["tls.crt"] != BROKEN, "the injector mends its Secret")
+    _spoil_trust(mesh)
     mesh.kubectl("rollout", "restart", "deployment/ratings-v1", namespace=NAMESPACE)
     mesh.kubectl("rollout", "status", "deployment/ratings-v1", "--timeout=50s", namespace=NAMESPACE)
     mesh.cluster.exec("deploy/productpage-v1", ["curl", "-sS", "-o", "/dev/null", "http://reviews:9080/reviews/0"], NAMESPACE, "productpage")
     return stage
+
+
+def _spoil_trust(mesh: Mesh) -> None:
+    """What the control plane keeps of the CA, changed by somebody's hand, is put right."""
+    mesh.kube.merge("v1", "ConfigMap", ROOTS, {"data": {"root-cert.pem": "none"}}, NAMESPACE)
+    until(lambda: mesh.kube.get("v1", "ConfigMap", ROOTS, NAMESPACE)["data"]["root-cert.pem"] != "none", "the control plane mends its ConfigMap")
+    mesh.kube.merge("v1", "Secret", RECORD, {"data": {"record.json": BROKEN}}, SYSTEM)
+    until(lambda: mesh.kube.get("v1", "Secret", RECORD, SYSTEM)["data"]["record.json"] != BROKEN, "the control plane mends its Secret")
 
 
 def _apply_inert(mesh: Mesh, stage: KubeStage) -> None:

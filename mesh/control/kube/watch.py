@@ -1,4 +1,4 @@
-"""Watchers: one task per kind keeps the WorldStore equal to the API server: list, then watch, for ever.
+"""Watchers: one task per kind keeps a store (the WorldStore) equal to the API server: list, then watch, for ever.
 
 Listing -> Watching   the list has replaced the kind in the store; the kind is synced from here on
 Watching -> Watching  the server ended the stream, or the connection broke: watch again from the last resourceVersion
@@ -13,14 +13,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mesh.control.kube import kinds
 from mesh.control.kube.client import KubeClient, KubeError
 from mesh.control.kube.kinds import Kind
-from mesh.control.kube.world import WorldStore
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +33,16 @@ class Metrics(Protocol):
     def count(self, name: str, labels: tuple[tuple[str, str], ...] = (), by: int = 1) -> None: ...
 
     def gauge(self, name: str, value: float, labels: tuple[tuple[str, str], ...] = ()) -> None: ...
+
+
+class Store(Protocol):
+    """Where objects go, as the API server sends them. Each says whether (how many) anything that matters changed."""
+
+    def put(self, kind: Kind, item: Mapping[str, Any]) -> bool: ...
+
+    def remove(self, kind: Kind, key: tuple[str, str]) -> bool: ...
+
+    def replace(self, kind: Kind, items: Iterable[Mapping[str, Any]]) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +59,12 @@ class Watchers:
     def __init__(
         self,
         client: KubeClient,
-        store: WorldStore,
+        store: Store,
         on_change: Callable[[], None],
         metrics: Metrics,
         scopes: Mapping[Kind, Scope] | None = None,
         rng: random.Random | None = None,
+        watched: tuple[Kind, ...] = kinds.KINDS,
     ) -> None:
         self._client = client
         self._store = store
@@ -62,8 +72,9 @@ class Watchers:
         self._metrics = metrics
         self._scopes = scopes or {}
         self._rng = rng or random.Random()
-        self._unsynced = set(kinds.KINDS)
-        self._crd_events: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in kinds.KINDS}
+        self._watched = watched
+        self._unsynced = set(watched)
+        self._crd_events: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in watched}
         self.synced = asyncio.Event()
         self.versions: dict[Kind, str] = {}
         """The API version that a kind is read at; "" while its CRD is absent."""
@@ -71,7 +82,7 @@ class Watchers:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for kind in kinds.KINDS:
+            for kind in self._watched:
                 group.create_task(self._keep(kind), name=f"watch {kind}")
 
     async def _keep(self, kind: Kind) -> None:
