@@ -13,10 +13,8 @@ def answer(body: bytes) -> Json:
     asked = review.asked(body)
     kind, item = asked["kind"], asked["object"]
     group, name = str(kind.get("group") or ""), str(kind.get("kind") or "")
-    warnings = tuple(
-        f"Triomesh: {name} {item_name(item)}: {f'{field}: ' if field else ''}{message}"
-        for field, message in without_effect(group, name, item.get("spec"))
-    )
+    message = without_effect(group, name)
+    warnings = (f"Triomesh: {name} {item_name(item)}: {message}",) if message else ()
     return review.response(asked["uid"], warnings=warnings)
 
 

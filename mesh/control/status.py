@@ -32,7 +32,14 @@ _REFERENCE_REASONS = (
     "UnsupportedProtocol",
 )
 _PARENT_FIELDS = ("group", "kind", "namespace", "name", "sectionName", "port")
-_ISTIO_KINDS = (kinds.VIRTUAL_SERVICE, kinds.DESTINATION_RULE, kinds.ISTIO_GATEWAY, kinds.SERVICE_ENTRY, kinds.SIDECAR)
+_ISTIO_KINDS = (
+    kinds.VIRTUAL_SERVICE,
+    kinds.DESTINATION_RULE,
+    kinds.ISTIO_GATEWAY,
+    kinds.SERVICE_ENTRY,
+    kinds.SIDECAR,
+    kinds.PEER_AUTHENTICATION,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,11 @@ groups, kinds and versions: Istio's CRDs, 1.24.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 REASON = "NotSupported"
 NETWORKING = "networking.istio.io"
 SECURITY = "security.istio.io"
-PEER_AUTHENTICATION = "PeerAuthentication"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +92,7 @@ INERT_KINDS = (
 _BY_NAME = {(item.group, item.kind): item for item in INERT_KINDS}
 
 
-def without_effect(group: str, kind: str, spec: object) -> Iterator[tuple[str, str]]:
-    """(field, message) of what in an object has no effect; field "" = the object as a whole.
-
-    Args: spec: as it came; what is no object says nothing.
-    """
+def without_effect(group: str, kind: str) -> str:
+    """What to tell whoever applies an object of this kind; "" when it does something."""
     inert = _BY_NAME.get((group, kind))
-    if inert is not None:
-        yield "", inert.message
-    elif (group, kind) == (SECURITY, PEER_AUTHENTICATION):
-        yield from _peer_authentication(_object(spec))
-
-
-def _peer_authentication(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    # UNSET, DISABLE and PERMISSIVE are what happens anyway: plaintext is accepted.
-    modes = {"spec.mtls.mode": _object(spec.get("mtls")).get("mode")}
-    for port, value in _object(spec.get("portLevelMtls")).items():
-        modes[f"spec.portLevelMtls[{port}].mode"] = _object(value).get("mode")
-    for field, mode in modes.items():
-        if mode == "STRICT":
-            yield field, "STRICT has no effect: there is no mutual TLS yet and plaintext is let through; use NetworkPolicies"
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return inert.message if inert is not None else ""

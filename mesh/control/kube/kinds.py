@@ -13,10 +13,11 @@ from mesh.control.kube.parse_gateway import gateway, gateway_class, reference_gr
 from mesh.control.kube.parse_http_route import grpc_route, http_route
 from mesh.control.kube.parse_inert import inert
 from mesh.control.kube.parse_istio_gateway import istio_gateway
+from mesh.control.kube.parse_peer_authentication import peer_authentication
 from mesh.control.kube.parse_service_entry import service_entry
 from mesh.control.kube.parse_sidecar import sidecar
 from mesh.control.kube.parse_virtual_service import virtual_service
-from mesh.model.inert import INERT_KINDS, PEER_AUTHENTICATION, SECURITY
+from mesh.model.inert import INERT_KINDS, SECURITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ DESTINATION_RULE = Kind("DestinationRule", istio.GROUP, _ISTIO, "destinationrule
 ISTIO_GATEWAY = Kind("Gateway", istio.GROUP, _ISTIO, "gateways", istio_gateway, is_optional=True)
 SERVICE_ENTRY = Kind("ServiceEntry", istio.GROUP, _ISTIO, "serviceentries", service_entry, is_optional=True)
 SIDECAR = Kind("Sidecar", istio.GROUP, _ISTIO, "sidecars", sidecar, is_optional=True)
+PEER_AUTHENTICATION = Kind(
+    "PeerAuthentication", SECURITY, ("v1", "v1beta1"), "peerauthentications", peer_authentication, is_optional=True
+)
 _GATEWAY_API = ("v1", "v1beta1")
 GATEWAY_CLASS = Kind(
     "GatewayClass",
@@ -85,20 +89,10 @@ GRPC_ROUTE = Kind("GRPCRoute", gateway_api.GROUP, ("v1",), "grpcroutes", grpc_ro
 REFERENCE_GRANT = Kind(
     "ReferenceGrant", gateway_api.GROUP, ("v1", "v1beta1"), "referencegrants", reference_grant, is_optional=True
 )
-# Watched to say that they have no effect, or which part of them.
-UNENFORCED: tuple[Kind, ...] = (
-    Kind(
-        PEER_AUTHENTICATION,
-        SECURITY,
-        ("v1", "v1beta1"),
-        "peerauthentications",
-        inert(SECURITY, PEER_AUTHENTICATION, is_security=True),
-        is_optional=True,
-    ),
-    *(
-        Kind(i.kind, i.group, i.versions, i.plural, inert(i.group, i.kind, i.is_security), is_optional=True)
-        for i in INERT_KINDS
-    ),
+# Watched to say that they have no effect.
+UNENFORCED: tuple[Kind, ...] = tuple(
+    Kind(i.kind, i.group, i.versions, i.plural, inert(i.group, i.kind, i.is_security), is_optional=True)
+    for i in INERT_KINDS
 )
 
 KINDS: tuple[Kind, ...] = (
@@ -115,6 +109,7 @@ KINDS: tuple[Kind, ...] = (
     ISTIO_GATEWAY,
     SERVICE_ENTRY,
     SIDECAR,
+    PEER_AUTHENTICATION,
     GATEWAY_CLASS,
     GATEWAY,
     HTTP_ROUTE,

@@ -181,13 +181,14 @@ class CustomResource:
 
 @dataclass(frozen=True, slots=True)
 class StaticEndpoint:
-    """An endpoint written in an object (ServiceEntry). ports: service port name → number."""
+    """An endpoint written in an object (ServiceEntry). ports: service port name → number. service_account: "" = none."""
 
     host: str
     ports: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     weight: int = 1
     locality: Locality = NOWHERE
+    service_account: str = ""
 
     def address(self, port_name: str, target: int) -> Address:
         return Address(self.host, self.ports.get(port_name, target))

@@ -14,7 +14,7 @@ from mesh.model.origin import Problem, Severity
 
 @dataclass(frozen=True, slots=True)
 class Inert:
-    """problems: what of the object has no effect; () for a PeerAuthentication that asks for what happens anyway."""
+    """problems: that the object has no effect."""
 
     meta: Meta
     problems: tuple[Problem, ...] = ()
@@ -26,10 +26,6 @@ def inert(group: str, kind: str, is_security: bool) -> Callable[[Mapping[str, An
 
     def parse(item: Mapping[str, Any]) -> Inert:
         found = meta(item, kind, group)
-        problems = tuple(
-            Problem(found.ref, field, message, REASON, severity)
-            for field, message in without_effect(group, kind, item.get("spec"))
-        )
-        return Inert(found, problems)
+        return Inert(found, (Problem(found.ref, "", without_effect(group, kind), REASON, severity),))
 
     return parse

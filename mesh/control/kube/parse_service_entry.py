@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ _PROTOCOLS = {
     "MYSQL": PortProtocol.TCP,
     "REDIS": PortProtocol.TCP,
 }
+_DNS_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _RESOLUTIONS = {resolution.value: resolution for resolution in istio.Resolution}
 
 
@@ -102,6 +104,13 @@ def _port(item: Fields) -> istio.EntryPort:
     return port
 
 
+def _service_account(item: Fields) -> str:
+    name = item.text("serviceAccount")
+    if name and not _DNS_NAME.fullmatch(name):
+        raise FieldError(item.at("serviceAccount"), f"{name!r} is no name of a ServiceAccount")
+    return name
+
+
 def _endpoint(item: Fields, resolution: istio.Resolution) -> StaticEndpoint:
     host = item.required_text("address")
     if resolution is istio.Resolution.STATIC:
@@ -122,7 +131,8 @@ def _endpoint(item: Fields, resolution: istio.Resolution) -> StaticEndpoint:
         labels=item.text_map("labels"),
         weight=item.integer("weight", 0, 1 << 20) or 1,
         locality=Locality(region, zone, sub_zone),
+        service_account=_service_account(item),
     )
-    item.ignore("serviceAccount", "network")
+    item.ignore("network")
     item.close()
     return endpoint

@@ -8,12 +8,15 @@ from dataclasses import replace
 from mesh.control.kube.world import Changes, World
 from mesh.control.mesh_config import CONFIG_MAP_NAME, MeshConfig, mesh_config
 from mesh.control.translate.actions import Names
+from mesh.control.translate.authentication import authentication
 from mesh.control.translate.bindings import bindings
 from mesh.control.translate.clusters import fixed_clusters, outbound_clusters
-from mesh.control.translate.endpoints import assignments, cluster_name
+from mesh.control.translate.endpoints import assignments, cluster_name, slices_of
 from mesh.control.translate.gateways import gateways
 from mesh.control.translate.graph import Graph
+from mesh.control.translate.mesh_tls import MeshTls
 from mesh.control.translate.outbound import has_pod_listeners
+from mesh.control.translate.peers import Key, Peers, changed_hosts, peers
 from mesh.control.translate.policies import policies
 from mesh.control.translate.registry import registry
 from mesh.control.translate.scopes import scopes
@@ -47,17 +50,30 @@ def _full(world: World, config: MeshConfig, config_problems: tuple[Problem, ...]
     bound = bindings(world, names)
     served = gateways(world, config)
     limits = scopes(world, config.root_namespace)
-    endpoints, endpoint_problems = assignments(world, known, rules, previous.endpoints if previous is not None else {})
+    demands = authentication(world, config.root_namespace)
+    slices = slices_of(world)
+    before = previous.endpoints if previous is not None else {}
+    endpoints, endpoint_problems = assignments(world, known, rules, demands, slices, before)
+    behind = peers(world, known, demands, config.trust_domain, slices)
+    anonymous, identified = (
+        outbound_clusters(
+            known, rules, config, bound.balanced, MeshTls(has_identity, config.auto_mtls, behind), demands
+        )
+        for has_identity in (False, True)
+    )
     return Graph(
         world=world,
         config=config,
         names=names,
         bindings=bound,
         gateways=served,
-        clusters=outbound_clusters(known, rules, config, bound.balanced),
+        clusters=anonymous,
+        identified=identified,
         fixed=fixed_clusters(config),
         endpoints=endpoints,
         scopes=limits,
+        authentication=demands,
+        peers=behind,
         routing_problems=(
             *config_problems,
             *known.problems,
@@ -65,17 +81,35 @@ def _full(world: World, config: MeshConfig, config_problems: tuple[Problem, ...]
             *bound.problems,
             *served.problems,
             *limits.problems,
+            *demands.problems,
         ),
         endpoint_problems=endpoint_problems,
     )
 
 
 def _with_endpoints(world: World, previous: Graph) -> Graph:
-    names = previous.names
-    endpoints, problems = assignments(world, names.registry, names.policies, previous.endpoints)
+    names, demands, slices = previous.names, previous.authentication, slices_of(world)
+    endpoints, problems = assignments(world, names.registry, names.policies, demands, slices, previous.endpoints)
     graph = replace(previous, world=world, endpoints=endpoints, endpoint_problems=problems)
-    # What `project` remembers holds as long as no listener is made of endpoints.
-    return replace(graph, memo={}) if _moves_listeners(previous, endpoints) else graph
+    behind = peers(world, names.registry, demands, previous.config.trust_domain, slices)
+    hosts = changed_hosts(previous.peers, behind)
+    if hosts:
+        graph = _with_peers(graph, behind, hosts)
+    # What `project` remembers holds as long as no listener and no cluster is made of endpoints.
+    return replace(graph, memo={}) if hosts or _moves_listeners(previous, endpoints) else graph
+
+
+def _with_peers(graph: Graph, behind: Mapping[Key, Peers], hosts: list[str]) -> Graph:
+    """New clusters for the hosts that others answer for now; all others stay the same objects."""
+    graph = replace(graph, peers=behind)
+    names, config, balanced = graph.names, graph.config, graph.bindings.balanced
+    anonymous, identified = (
+        outbound_clusters(
+            names.registry, names.policies, config, balanced, graph.mesh_tls(known), graph.authentication, hosts=hosts
+        )
+        for known in (False, True)
+    )
+    return replace(graph, clusters={**graph.clusters, **anonymous}, identified={**graph.identified, **identified})
 
 
 def _moves_listeners(previous: Graph, endpoints: Mapping[str, LoadAssignment]) -> bool:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from mesh.control.kube import istio
 from mesh.control.kube.objects import PortProtocol
 from mesh.control.mesh_config import MeshConfig
+from mesh.control.translate.authentication import NO_AUTHENTICATION, Authentication
 from mesh.control.translate.endpoints import cluster_name, static_assignment
+from mesh.control.translate.mesh_tls import MeshTls, refused
 from mesh.control.translate.policies import Policies
 from mesh.control.translate.registry import MeshPort, MeshService, Reach, Registry
 from mesh.model.cluster import CircuitBreaker, Cluster, Discovery, LbPolicy, Protocol
@@ -42,17 +44,21 @@ def outbound_clusters(
     policies: Policies,
     config: MeshConfig,
     balanced: frozenset[str],
+    mesh_tls: MeshTls,
+    demands: Authentication = NO_AUTHENTICATION,
     client_namespace: str = "",
     hosts: Iterable[str] | None = None,
 ) -> dict[str, Cluster]:
-    """Every cluster of the given hosts (default: all).
+    """Every cluster of the given hosts (default: all). Hosts that do not exist have none.
 
-    Args: balanced: hosts that some rule names as a backend: a headless one among them is balanced like any other
+    Args: mesh_tls: what the clients can do. balanced: hosts that some rule names as a backend: a headless one among them is balanced like any other
           service, because the address that the client dialled belongs to the rule's own host.
     """
     found: dict[str, Cluster] = {}
     for host in registry.services if hosts is None else hosts:
-        service = registry.services[host]
+        service = registry.services.get(host)
+        if service is None:
+            continue
         rule = policies.governing(host, client_namespace)
         subsets: tuple[istio.Subset | None, ...] = (None,)
         if rule is not None:
@@ -60,7 +66,8 @@ def outbound_clusters(
         for port in service.ports:
             for subset in subsets:
                 policy = rule.effective(port.number, subset) if rule is not None else istio.NO_POLICY
-                cluster = _cluster(service, port, subset, policy, config, host in balanced)
+                cluster = _cluster(service, port, subset, policy, config, demands, host in balanced)
+                cluster = mesh_tls.secured(_with_tls(cluster, service, policy.tls), service, port, policy.tls)
                 if rule is not None:
                     cluster = replace(cluster, origin=rule.meta.origin(_rule_path(subset)))
                 found[cluster.name] = cluster
@@ -77,6 +84,7 @@ def _cluster(
     subset: istio.Subset | None,
     policy: istio.TrafficPolicy,
     config: MeshConfig,
+    demands: Authentication,
     is_balanced: bool,
 ) -> Cluster:
     name = cluster_name(port.number, subset.name if subset else "", service.host)
@@ -87,7 +95,7 @@ def _cluster(
         discovery=discovery,
         lb=LbPolicy.CLUSTER_PROVIDED if discovery is Discovery.ORIGINAL_DST else balancer.policy,
         assignment=(
-            static_assignment(name, service, port, subset.labels if subset else {})
+            static_assignment(name, service, port, subset.labels if subset else {}, demands)
             if discovery is Discovery.STRICT_DNS
             else None
         ),
@@ -101,9 +109,7 @@ def _cluster(
         subset=subset.name if subset else "",
         origin=service.meta.origin(),
     )
-    if policy.pool is not None:
-        cluster = with_pool(cluster, policy.pool)
-    return _with_tls(cluster, service, policy.tls)
+    return cluster if policy.pool is None else with_pool(cluster, policy.pool)
 
 
 _DEFAULT_BALANCER = istio.LoadBalancer()
@@ -154,13 +160,10 @@ def with_pool(cluster: Cluster, pool: istio.ConnectionPool) -> Cluster:
 
 def _with_tls(cluster: Cluster, service: MeshService, tls: istio.ClientTls | None) -> Cluster:
     if tls is None or tls.mode in (istio.TlsMode.DISABLE, istio.TlsMode.ISTIO_MUTUAL):
-        # ISTIO_MUTUAL stays in plaintext; `policies` has put that on the object as a warning.
+        # ISTIO_MUTUAL is `mesh_tls`'s.
         return cluster
     if tls.mode is istio.TlsMode.BROKEN:
-        # Refuse rather than leak: no endpoint.
-        return replace(
-            cluster, discovery=Discovery.STATIC, assignment=LoadAssignment(cluster.name), lb=LbPolicy.LEAST_REQUEST
-        )
+        return refused(cluster)
     names = tls.subject_alt_names or tuple(StringMatch(StringKind.EXACT, n) for n in service.subject_alt_names)
     sni = tls.sni or ("" if service.host.startswith("*") else service.host)
     if not names and sni:

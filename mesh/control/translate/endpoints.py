@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from mesh.control.kube.objects import EndpointSlice, Pod, StaticEndpoint
 from mesh.control.kube.world import World
+from mesh.control.translate.authentication import NO_AUTHENTICATION, Authentication
+from mesh.control.translate.peers import MESH_TLS, tls_mode
 from mesh.control.translate.policies import Policies
 from mesh.control.translate.registry import MeshPort, MeshService, Reach, Registry, selects
 from mesh.model.addr import Address
@@ -34,14 +36,24 @@ class Instance:
     locality: Locality
 
 
-def assignments(
-    world: World, registry: Registry, policies: Policies, previous: Mapping[str, LoadAssignment]
-) -> tuple[dict[str, LoadAssignment], tuple[Problem, ...]]:
-    """(EDS resources by cluster name, problems). Unchanged assignments are the previous objects themselves."""
+def slices_of(world: World) -> dict[tuple[str, str], list[EndpointSlice]]:
+    """By (namespace, name) of their Service."""
     slices: dict[tuple[str, str], list[EndpointSlice]] = {}
     for item in world.slices.values():
         if item.service:
             slices.setdefault((item.meta.namespace, item.service), []).append(item)
+    return slices
+
+
+def assignments(
+    world: World,
+    registry: Registry,
+    policies: Policies,
+    demands: Authentication,
+    slices: Mapping[tuple[str, str], list[EndpointSlice]],
+    previous: Mapping[str, LoadAssignment],
+) -> tuple[dict[str, LoadAssignment], tuple[Problem, ...]]:
+    """(EDS resources by cluster name, problems). Unchanged assignments are the previous objects themselves."""
     found: dict[str, LoadAssignment] = {}
     problems: list[Problem] = []
     for service in registry.services.values():
@@ -50,7 +62,7 @@ def assignments(
         subsets = policies.subsets(service.host)
         is_populated = {subset.name: False for _, subset in subsets}
         for port in service.ports:
-            instances = tuple(_instances(service, port, slices, world))
+            instances = tuple(_instances(service, port, slices, world, demands))
             _put(found, previous, cluster_name(port.number, "", service.host), instances)
             for _, subset in subsets:
                 chosen = tuple(i for i in instances if selects(subset.labels, i.labels))
@@ -65,11 +77,15 @@ def assignments(
 
 
 def static_assignment(
-    name: str, service: MeshService, port: MeshPort, labels: Mapping[str, str] = _EMPTY
+    name: str,
+    service: MeshService,
+    port: MeshPort,
+    labels: Mapping[str, str] = _EMPTY,
+    demands: Authentication = NO_AUTHENTICATION,
 ) -> LoadAssignment:
     """The inline endpoints of a DNS cluster that carry the labels (of a subset)."""
     chosen = (endpoint for endpoint in service.endpoints if selects(labels, endpoint.labels))
-    return _assignment(name, tuple(_static(endpoint, port) for endpoint in chosen))
+    return _assignment(name, tuple(_static(endpoint, port, service, demands) for endpoint in chosen))
 
 
 def _put(
@@ -96,13 +112,17 @@ def _assignment(name: str, instances: tuple[Instance, ...]) -> LoadAssignment:
 
 
 def _instances(
-    service: MeshService, port: MeshPort, slices: Mapping[tuple[str, str], list[EndpointSlice]], world: World
+    service: MeshService,
+    port: MeshPort,
+    slices: Mapping[tuple[str, str], list[EndpointSlice]],
+    world: World,
+    demands: Authentication,
 ) -> Iterable[Instance]:
     if not service.is_kubernetes:
         for static in service.endpoints:
-            yield _static(static, port)
+            yield _static(static, port, service, demands)
         if service.selector:
-            yield from _selected(service, port, world)
+            yield from _selected(service, port, world, demands)
         return
     for item in slices.get((service.namespace, service.name), ()):
         number = next((number for name, number in item.ports if name == port.name), None)
@@ -116,16 +136,16 @@ def _instances(
                 continue
             locality = _locality(world, entry.node, entry.zone)
             for address in entry.addresses:
-                yield _of_pod(Address(address, number), pod, locality)
+                yield _of_pod(Address(address, number), pod, locality, demands)
 
 
-def _selected(service: MeshService, port: MeshPort, world: World) -> Iterable[Instance]:
+def _selected(service: MeshService, port: MeshPort, world: World, demands: Authentication) -> Iterable[Instance]:
     """Pods picked by a ServiceEntry's workloadSelector."""
     for pod in world.pods.values():
         if pod.meta.namespace != service.namespace or not selects(service.selector, pod.meta.labels):
             continue
         if _is_serving(pod, "") and pod.ips and isinstance(port.target, int):
-            yield _of_pod(Address(pod.ips[0], port.target), pod, _locality(world, pod.node, ""))
+            yield _of_pod(Address(pod.ips[0], port.target), pod, _locality(world, pod.node, ""), demands)
 
 
 def _is_serving(pod: Pod, uid: str) -> bool:
@@ -133,10 +153,13 @@ def _is_serving(pod: Pod, uid: str) -> bool:
     return not pod.meta.is_deleting and not pod.is_over and (not uid or not pod.meta.uid or uid == pod.meta.uid)
 
 
-def _of_pod(address: Address, pod: Pod | None, locality: Locality) -> Instance:
+def _of_pod(address: Address, pod: Pod | None, locality: Locality, demands: Authentication) -> Instance:
     if pod is None:
         return Instance(Endpoint(address), _EMPTY, locality)
-    return Instance(Endpoint(address, workload=workload_of(pod), is_meshed=pod.is_meshed), pod.meta.labels, locality)
+    labels = pod.meta.labels
+    mode = tls_mode(labels, demands.of(pod.meta.namespace, labels), address.port)
+    endpoint = Endpoint(address, workload=workload_of(pod), is_meshed=pod.is_meshed or mode == MESH_TLS, tls_mode=mode)
+    return Instance(endpoint, labels, locality)
 
 
 def workload_of(pod: Pod) -> Workload:
@@ -164,13 +187,21 @@ def _locality(world: World, node: str, zone: str) -> Locality:
     return Locality(zone=zone)
 
 
-def _static(endpoint: StaticEndpoint, port: MeshPort) -> Instance:
+def _static(endpoint: StaticEndpoint, port: MeshPort, service: MeshService, demands: Authentication) -> Instance:
     target = port.target if isinstance(port.target, int) else port.number
     is_name = any(char.isalpha() for char in endpoint.host) and ":" not in endpoint.host
+    address = endpoint.address(port.name, target)
+    mode = (
+        ""
+        if service.is_external
+        else tls_mode(endpoint.labels, demands.of(service.namespace, endpoint.labels), address.port)
+    )
     return Instance(
         Endpoint(
-            endpoint.address(port.name, target),
+            address,
             weight=endpoint.weight,
+            is_meshed=mode == MESH_TLS,
+            tls_mode=mode,
             host_name=endpoint.host if is_name else "",
         ),
         endpoint.labels,

@@ -40,7 +40,7 @@ def gateway(graph: Graph, node: Node) -> Snapshot:
     """Everything one gateway pod is to have."""
     settings, _ = node_settings(graph.config.proxy, node.metadata.get("PROXY_CONFIG"))
     seen, otlp = observation(node, settings, graph.names.registry)
-    view = view_of(graph, node.namespace, node.labels)
+    view = view_of(graph, node.namespace, node.labels, has_identity=node.has_identity)
     ports = target_ports(graph, node)
     key = ("gateway", node.namespace, tuple(sorted(node.labels.items())), tuple(sorted(ports.items())), seen)
     found: Assembled | None = graph.memo.get(key)

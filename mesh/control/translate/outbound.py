@@ -25,11 +25,15 @@ from mesh.model.route import ForwardAction, Route, RouteConfig, VirtualHost, Wei
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which sidecars see the same. labels: sorted, only those that some rule's sourceLabels name."""
+    """Which sidecars see the same. labels: sorted, only those that some rule's sourceLabels name.
+
+    has_identity: they have a mesh certificate, and so other clusters than those that have none.
+    """
 
     namespace: str
     labels: tuple[tuple[str, str], ...] = ()
     scope: Scope | None = None
+    has_identity: bool = False
 
     def admits(self, namespace: str, host: str) -> bool:
         return self.scope is None or self.scope.admits(namespace, host)
@@ -74,9 +78,12 @@ class Outbound:
     named: frozenset[str]
 
 
-def view_of(graph: Graph, namespace: str, labels: Mapping[str, str], scope: Scope | None = None) -> View:
+def view_of(
+    graph: Graph, namespace: str, labels: Mapping[str, str], scope: Scope | None = None, has_identity: bool = False
+) -> View:
     used = graph.bindings.source_labels
-    return View(namespace, tuple(sorted((key, value) for key, value in labels.items() if key in used)), scope)
+    chosen = tuple(sorted((key, value) for key, value in labels.items() if key in used))
+    return View(namespace, chosen, scope, has_identity)
 
 
 def is_registry_only(graph: Graph, view: View) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mesh.control.kube import istio
@@ -67,7 +67,6 @@ def policies(world: World, registry: Registry, root_namespace: str) -> Policies:
     for rule in sorted(world.destination_rules.values(), key=lambda rule: rule.meta.age_order):
         if rule.host:
             by_place.setdefault((rule.meta.namespace, rule.host), []).append(rule)
-            problems += _tls_problems(rule)
     shared: dict[str, Governing] = {}
     private: dict[str, dict[str, Governing]] = {}
     for (namespace, host), rules in by_place.items():
@@ -113,12 +112,3 @@ def _overlay(base: istio.TrafficPolicy, over: istio.TrafficPolicy) -> istio.Traf
         outlier=over.outlier or base.outlier,
         tls=over.tls or base.tls,
     )
-
-
-def _tls_problems(rule: istio.DestinationRule) -> Iterable[Problem]:
-    levels = [rule.policy, *(subset.policy for subset in rule.subsets)]
-    for policy in [*levels, *(port for level in levels for port in level.ports.values())]:
-        tls = policy.tls
-        if tls is not None and tls.mode is istio.TlsMode.ISTIO_MUTUAL:
-            message = "mutual TLS between sidecars is not supported yet: traffic goes in plaintext"
-            yield Problem(rule.meta.ref, f"{tls.path}.mode", message, "MutualTlsNotSupported", Severity.WARNING)

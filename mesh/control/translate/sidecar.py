@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mesh.control.mesh_config import node_settings
 from mesh.control.translate.clusters import BLACK_HOLE, PASSTHROUGH, outbound_clusters
@@ -40,7 +40,7 @@ def sidecar(graph: Graph, node: Node) -> Snapshot:
     """Everything one sidecar is to have."""
     settings, _ = node_settings(graph.config.proxy, node.metadata.get("PROXY_CONFIG"))
     seen, otlp = observation(node, settings, graph.names.registry)
-    view = view_of(graph, node.namespace, node.labels, graph.scopes.of(node.namespace, node.labels))
+    view = view_of(graph, node.namespace, node.labels, graph.scopes.of(node.namespace, node.labels), node.has_identity)
     shared = shared_outbound(graph, view)
     listeners = dict(_outbound_listeners(graph, view, shared, seen))
     clusters = {**graph.fixed, **shared_clusters(graph, view)}
@@ -53,7 +53,7 @@ def sidecar(graph: Graph, node: Node) -> Snapshot:
     collector = seen.tracing.otlp_cluster
     if collector and collector not in clusters:
         # A service out of scope: the proxy needs it all the same, or it refuses its listeners.
-        clusters[collector] = graph.clusters[collector]
+        clusters[collector] = _known_clusters(graph, view)[collector]
         endpoints[collector] = graph.endpoints.get(collector) or LoadAssignment(collector)
     return Snapshot(clusters, endpoints, listeners, shared.routes)
 
@@ -69,11 +69,11 @@ def shared_outbound(graph: Graph, view: View) -> Outbound:
 def shared_clusters(graph: Graph, view: View) -> dict[str, Cluster]:
     """The clusters of every visible service, under the namespace's own DestinationRules where it has some."""
     # Without a scope they are the same for every pod of the namespace.
-    key = ("clusters", view.namespace if view.scope is None else view)
+    key = ("clusters", (view.namespace, view.has_identity) if view.scope is None else view)
     found: dict[str, Cluster] | None = graph.memo.get(key)
     if found is None:
         shared = shared_outbound(graph, view)
-        found = {n: c for n, c in graph.clusters.items() if _is_wanted(c, shared)}
+        found = {n: c for n, c in _known_clusters(graph, view).items() if _is_wanted(c, shared)}
         private = graph.names.policies.private.get(view.namespace)
         if private:
             names = graph.names
@@ -84,11 +84,22 @@ def shared_clusters(graph: Graph, view: View) -> dict[str, Cluster]:
             ]
             found = {n: c for n, c in found.items() if c.service is None or c.service.host not in set(hosts)}
             own = outbound_clusters(
-                names.registry, names.policies, graph.config, graph.bindings.balanced, view.namespace, sorted(hosts)
+                names.registry,
+                names.policies,
+                graph.config,
+                graph.bindings.balanced,
+                graph.mesh_tls(view.has_identity),
+                graph.authentication,
+                view.namespace,
+                sorted(hosts),
             )
             found |= {name: cluster for name, cluster in own.items() if _is_wanted(cluster, shared)}
         graph.memo[key] = found
     return found
+
+
+def _known_clusters(graph: Graph, view: View) -> Mapping[str, Cluster]:
+    return graph.identified if view.has_identity else graph.clusters
 
 
 def _is_wanted(cluster: Cluster, shared: Outbound) -> bool:

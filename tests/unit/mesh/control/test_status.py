@@ -51,11 +51,12 @@ def test_a_dangling_subset_is_a_reference() -> None:
     assert status["validationMessages"][0]["field"] == "spec.http[0].route[0].destination.subset"
 
 
-def test_mutual_tls_warns_on_the_destination_rule() -> None:
-    status = statuses(cluster("networking/destination-rule-all-mtls.yaml"))["destinationrules.networking.istio.io/reviews"]
-    assert short(status["conditions"])["Accepted"] == ("True", "Accepted")
-    levels = {message["type"]["name"]: message["level"] for message in status["validationMessages"]}
-    assert levels["MutualTlsNotSupported"] == "WARNING"
+def test_mutual_tls_is_nothing_to_remark_on() -> None:
+    found = statuses(cluster("networking/destination-rule-all-mtls.yaml"))
+    for name in ("productpage", "details"):
+        status = found[f"destinationrules.networking.istio.io/{name}"]
+        assert short(status["conditions"])["Accepted"] == ("True", "Accepted")
+        assert [message["type"]["name"] for message in status["validationMessages"] if "tls" in message["field"].lower()] == []
 
 
 def test_a_sidecar_that_limits_hosts_is_accepted() -> None:
@@ -69,16 +70,6 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: deny-all, generation: 2}
 spec: {}
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: strict}
-spec: {mtls: {mode: STRICT}}
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: open}
-spec: {mtls: {mode: PERMISSIVE}}
 ---
 apiVersion: telemetry.istio.io/v1
 kind: Telemetry
@@ -97,9 +88,19 @@ def test_what_has_no_effect_says_so() -> None:
     assert policy["validationMessages"][0]["level"] == "ERROR"
     assert policy["observedGeneration"] == 2
     assert short(found["telemetries.telemetry.istio.io/mesh-default"]["conditions"]) == {"Accepted": ("False", "NotSupported")}
-    strict = found["peerauthentications.security.istio.io/strict"]["conditions"][0]
-    assert (strict["reason"], strict["message"].partition(":")[0]) == ("NotSupported", "spec.mtls.mode")
-    assert short(found["peerauthentications.security.istio.io/open"]["conditions"]) == {"Accepted": ("True", "Accepted")}
+
+
+def test_peer_authentication_is_accepted_and_what_is_wrong_with_it_is_told() -> None:
+    made = cluster()
+    head = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: %s}\nspec: "
+    made.apply(head % "strict" + "{mtls: {mode: STRICT}}")
+    made.apply(head % "late" + "{mtls: {mode: DISABLE}}")
+    made.apply(head % "odd" + "{selector: {matchLabels: {app: web}}, mtls: {mode: strict}}")
+    found = {name.rpartition("/")[2]: s for name, s in statuses(made).items() if name.startswith("peerauthentications.")}
+    assert short(found["strict"]["conditions"])["Accepted"] == ("True", "Accepted")
+    assert short(found["odd"]["conditions"])["Accepted"] == ("False", "UnsupportedValue")
+    (message,) = found["late"]["validationMessages"]
+    assert (message["type"]["name"], message["level"]) == ("Conflict", "WARNING")
 
 
 def test_a_refusal_by_a_proxy_reaches_the_object() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from mesh.control.kube import kinds
 from mesh.control.kube.world import WorldStore
 from mesh.model.origin import ObjectRef, Problem, Severity
@@ -25,16 +23,6 @@ def test_a_deny_all_policy_is_an_error_on_the_object() -> None:
     assert problem.ref == ObjectRef("AuthorizationPolicy", "shop", "x", "security.istio.io")
     assert (problem.field, problem.reason, problem.severity) == ("", "NotSupported", Severity.ERROR)
     assert "every request is let through" in problem.message
-
-
-@pytest.mark.parametrize("spec", [None, "text", {"mtls": {"mode": "PERMISSIVE"}}])
-def test_permissive_peer_authentication_is_what_happens_anyway(spec: Any) -> None:
-    assert problems("security.istio.io", "PeerAuthentication", spec) == ()
-
-
-def test_strict_peer_authentication_is_an_error_by_field() -> None:
-    (problem,) = problems("security.istio.io", "PeerAuthentication", {"mtls": {"mode": "STRICT"}})
-    assert (problem.field, problem.severity) == ("spec.mtls.mode", Severity.ERROR)
 
 
 def test_what_guards_nothing_is_a_warning() -> None:

@@ -77,10 +77,10 @@ def test_two_rules_of_one_namespace_merge_their_subsets() -> None:
     }
 
 
-def test_unknown_hosts_and_mutual_tls_are_reported() -> None:
+def test_unknown_hosts_are_reported() -> None:
     text = rule("a", "owner", host="nobody.owner.svc.cluster.local", more="trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}")
     reasons = {problem.reason for problem in cluster(text).graph().names.policies.problems}
-    assert reasons == {"UnknownDestinationRuleHost", "MutualTlsNotSupported"}
+    assert reasons == {"UnknownDestinationRuleHost"}
 
 
 def test_subset_over_rule_and_port_over_all() -> None:
