@@ -9,7 +9,14 @@ from dataclasses import replace
 import pytest
 import trio
 
-from mesh.model.listener import ChainMatch, FilterChain, ListenerFilter, TcpProxy
+from mesh.model.listener import (
+    CertificateDetail,
+    ChainMatch,
+    ClientCertificate,
+    FilterChain,
+    ListenerFilter,
+    TcpProxy,
+)
 from mesh.model.match import StringKind, StringMatch
 from mesh.model.route import WeightedCluster
 from mesh.model.secret import DownstreamTls, Secret, TlsCertificate, TrustBundle
@@ -164,7 +171,8 @@ async def test_clients_must_show_a_certificate_and_servers_hear_whose() -> None:
     trust = Secret("ca", trust=TrustBundle(CLIENTS.pem, (StringMatch(StringKind.PREFIX, "spiffe://mesh/"),)))
     tls = DownstreamTls(("a",), trust_name="ca", require_client_certificate=True)
     good = CLIENTS.issue("spiffe://mesh/ns/default/sa/bob", "bob.example.com")
-    edge = chain(tls, use_remote_address=True)
+    told = frozenset(CertificateDetail) - {CertificateDetail.CHAIN}
+    edge = chain(tls, use_remote_address=True, client_certificate=ClientCertificate.REPLACE, certificate_details=told)
     forged = b"GET / HTTP/1.1\r\nHost: a\r\nx-forwarded-client-cert: Hash=forged\r\n\r\n"
     async with serving(replying(OK)) as upstream, running(config(upstream, (edge,), A, trust)) as proxy:
         async with tls_client(port_of(proxy), ROOT.client_context(good), "a.example.com") as stream:

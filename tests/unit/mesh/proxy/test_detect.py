@@ -8,7 +8,9 @@ import trio
 import trio.testing
 
 from mesh.proxy.chains import NOTHING, Inspected
-from mesh.proxy.detect import Detected, detect, inspect, inspect_tls
+from mesh.proxy.connect import Opening
+from mesh.proxy.deadlines import Deadlines
+from mesh.proxy.detect import Detected, Patience, detect, inspect, inspect_tls
 from mesh.proxy.poller import Channel, Parker, Poller
 
 
@@ -66,16 +68,16 @@ async def sides() -> AsyncIterator[tuple[Parker, Channel, socket.socket, Channel
         end.close()
 
 
-async def race(parker: Parker, down: Channel, up: Channel | None) -> tuple[Detected, Channel | None]:
+async def race(parker: Parker, down: Channel, up: Channel | None) -> tuple[Detected, Opening | None]:
     with trio.fail_after(2):
-        return await detect(parker, down, lambda: up)
+        return await detect(parker, down, lambda failed: Opening(up) if up is not None and failed is None else None)
 
 
 async def test_bytes_that_are_there_spare_the_dialling() -> None:
     async with sides() as (parker, down, client, _, _):
         client.sendall(b"GET / HTTP/1.1\r\n")
         with trio.fail_after(2):
-            detected, up = await detect(parker, down, lambda: pytest.fail("dialled"))
+            detected, up = await detect(parker, down, lambda _: pytest.fail("dialled"))
         assert detected.data == b"GET / HTTP/1.1\r\n" and up is None and not detected.server_first
 
 
@@ -83,7 +85,9 @@ async def test_the_server_is_first_when_it_speaks_or_closes_first() -> None:
     for act in (lambda peer: peer.sendall(b"220 hello"), lambda peer: peer.shutdown(socket.SHUT_WR)):
         async with sides() as (parker, down, _, up, peer):
             act(peer)
-            assert await race(parker, down, up) == (Detected(NOTHING, b"", server_first=True), up)
+            detected, opening = await race(parker, down, up)
+            assert detected == Detected(NOTHING, b"", server_first=True)
+            assert opening is not None and opening.channel is up
 
 
 async def test_the_client_is_first_even_if_it_only_leaves() -> None:
@@ -103,3 +107,59 @@ async def test_an_upstream_that_cannot_be_dialled_leaves_the_client_to_decide() 
             nursery.start_soon(check)
             await trio.testing.wait_all_tasks_blocked()
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+
+
+async def test_a_greeting_waits_for_a_client_that_may_speak_tls() -> None:
+    data = hello("reviews.example", ["istio"])
+    async with sides() as (parker, down, client, up, peer), trio.open_nursery() as nursery:
+        deadlines = Deadlines()
+        nursery.start_soon(deadlines.run)
+        patience = Patience(deadlines, parker, peer)
+        peer.sendall(b"220 hello")
+        seen: list[Detected] = []
+
+        async def check() -> None:
+            seen.append((await detect(parker, down, lambda _: Opening(up), inspect, patience))[0])
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(check)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not seen
+        client.sendall(data)
+        await trio.sleep(5)
+    assert seen == [Detected(Inspected("tls", "reviews.example", ("istio",)), data)]
+
+
+async def test_the_patience_with_a_silent_client_ends() -> None:
+    async with sides() as (parker, down, _, up, peer), trio.open_nursery() as nursery:
+        deadlines = Deadlines()
+        nursery.start_soon(deadlines.run)
+        peer.sendall(b"220 hello")
+        patience = Patience(deadlines, parker, peer)
+        began_at = trio.current_time()
+        with trio.fail_after(5):
+            detected, _ = await detect(parker, down, lambda _: Opening(up), inspect, patience)
+        assert detected.server_first and trio.current_time() - began_at >= 0.05
+        patience.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_fails_may_be_made_again() -> None:
+    async with sides() as (parker, down, _, up, peer):
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            address = gone.getsockname()
+        refused = socket.socket()
+        refused.setblocking(False)
+        refused.connect_ex(address)
+        first = down._poller.open(refused, parker, is_readable=False)
+        failures: list[OSError | None] = []
+
+        def dial(failed: OSError | None) -> Opening | None:
+            failures.append(failed)
+            return Opening(first if failed is None else up)
+
+        peer.sendall(b"220 hello")
+        with trio.fail_after(5):
+            detected, opening = await detect(parker, down, dial)
+        assert detected.server_first and opening is not None and opening.channel is up
+        assert failures[0] is None and isinstance(failures[1], ConnectionRefusedError) and len(failures) == 2

@@ -3,7 +3,9 @@ import pytest
 from mesh.codec.h1 import RequestHead, RequestParser
 from mesh.model.listener import HttpManager
 from mesh.proxy.forwarded import INTERNAL, forwarded_lines, scheme_of
-from mesh.proxy.observe.record import Connection, Record
+from mesh.proxy.observe.record import CertificateRule, Connection, Record
+
+CERTIFICATE = b"x-forwarded-client-cert"
 
 
 def head_of(lines: bytes) -> RequestHead:
@@ -20,8 +22,32 @@ def lines_of(lines: bytes, **manager: object) -> tuple[tuple[bytes, ...], bytes]
 
 
 def test_inside_the_mesh_only_a_missing_scheme_is_added() -> None:
-    assert lines_of(b"") == (INTERNAL, b"x-forwarded-proto: http\r\n")
-    assert lines_of(b"x-forwarded-proto: https\r\nx-forwarded-for: 1.1.1.1\r\n") == (INTERNAL, b"")
+    assert lines_of(b"") == ((*INTERNAL, CERTIFICATE), b"x-forwarded-proto: http\r\n")
+    assert lines_of(b"x-forwarded-proto: https\r\nx-forwarded-for: 1.1.1.1\r\n") == ((*INTERNAL, CERTIFICATE), b"")
+
+
+@pytest.mark.parametrize("edge", [False, True])
+@pytest.mark.parametrize(
+    ("rule", "is_removed", "line"),
+    [
+        (CertificateRule.REMOVE, True, None),
+        (CertificateRule.KEEP, False, None),
+        (CertificateRule.REPLACE, True, b"x-forwarded-client-cert: By=me\r\n"),
+        (CertificateRule.APPEND, True, b"x-forwarded-client-cert: Hash=1,By=me\r\n"),
+    ],
+)
+def test_what_becomes_of_the_certificate_header(
+    rule: CertificateRule, is_removed: bool, line: bytes | None, edge: bool
+) -> None:
+    connection = Connection("1.2.3.4:5", client_certificate=b"By=me", certificate_rule=rule)
+    head = head_of(b"x-forwarded-client-cert: Hash=1\r\nx-forwarded-proto: http\r\n")
+    manager = HttpManager("test", use_remote_address=edge, xff_trusted_hops=1)
+    remove, lines = forwarded_lines(Record(head, connection, 0.0), manager)
+    assert (CERTIFICATE in remove) is is_removed
+    assert [each for each in lines.splitlines(keepends=True) if each.startswith(CERTIFICATE)] == ([line] if line else [])
+    head = head_of(b"")
+    remove, lines = forwarded_lines(Record(head, connection, 0.0), manager)
+    assert (b"x-forwarded-client-cert: By=me\r\n" in lines) is rule.adds
 
 
 def test_the_edge_appends_the_client_and_overrides_the_scheme() -> None:
