@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from mesh.control.kube.world import Changes, WorldStore
 from mesh.control.mesh_config import ProxySettings, node_settings
@@ -31,6 +32,7 @@ class Publisher:
         self._snapshots: dict[str, tuple[Node, Snapshot]] = {}
         self._subscribers: dict[object, Callable[[], None]] = {}
         self._problems: frozenset[Problem] = frozenset()
+        self._withheld: dict[str, tuple[str, ...]] = {}
         self._node_settings: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -56,7 +58,7 @@ class Publisher:
         if kept is not None and kept[0] == node:
             return kept[1]
         self._note_settings(node)
-        snapshot = project(self._graph, node)
+        snapshot = self._without_secrets(node, project(self._graph, node))
         self._snapshots[node.id] = (node, snapshot)
         return snapshot
 
@@ -79,6 +81,16 @@ class Publisher:
         for callback in list(self._subscribers.values()):
             callback()
         return changes
+
+    def _without_secrets(self, node: Node, snapshot: Snapshot) -> Snapshot:
+        """Keys go to nobody who has not shown who he is: to him the secrets do not exist."""
+        if node.has_identity or not snapshot.secrets:
+            return snapshot
+        names = tuple(sorted(snapshot.secrets))
+        if self._withheld.get(node.id) != names:
+            _log.warning("%s is not sent the secrets %s: its stream has no identity (port 15012)", node.id, ", ".join(names))
+            self._withheld[node.id] = names
+        return replace(snapshot, secrets={})
 
     def _note_settings(self, node: Node) -> None:
         """Says once per node what of its own settings cannot be used (the mesh's hold instead)."""

@@ -43,5 +43,6 @@ def resource_status(sub: Subscription, target: Mapping[str, Resource], with_bodi
             error=rejection.message if rejection is not None else "",
             refused_version=rejection.version if rejection is not None else "",
             refused_at=rejection.at if rejection is not None else 0.0,
-            body=sent.body if with_bodies and sent is not None else b"",
+            # A secret's body is a private key: whoever asks what a node has is told that it has it.
+            body=sent.body if with_bodies and sent is not None and sub.kind is not Kind.SECRET else b"",
         )
