@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -115,7 +115,9 @@ class Admin:
         except re.error as exc:
             return text(f"name_regex: {exc}\n", 400)
         # Megabytes of protobuf JSON in a large mesh: not on the thread that serves traffic.
-        dump = await trio.to_thread.run_sync(config_dump, self._proxy.current.source)
+        current = self._proxy.current
+        # With the proxy's own, as a dump of Envoy has what SDS brought.
+        dump = await trio.to_thread.run_sync(config_dump, replace(current.source, secrets=current.secrets))
         if "include_eds" not in request.query and "resource" not in request.query:
             dump["configs"] = [part for part in dump["configs"] if not str(part["@type"]).endswith("EndpointsConfigDump")]
         if name is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 
 from mesh.model.match import RouteMatch
 from mesh.model.route import DirectResponse, Route
+from mesh.model.secret import Secret
 from mesh.proxy.admin import Admin, Controls
 from mesh.proxy.local_http import Answer, Request
 from mesh.proxy.pipeline import Proxy
+from mesh.proxy.snapshots import OwnSecrets
 from tests.support.observe import head
 from tests.support.proxy import cluster, forward, listener, manager, routes, running, snapshot
+from tests.support.proxy_tls import Authority
 
 CONFIG = snapshot(listener(manager(routes(forward("c"), Route(RouteMatch(), DirectResponse(200))))), cluster("c", 1, 2), cluster("d", 3))
 
@@ -78,6 +82,16 @@ async def test_clusters_and_listeners(bench: Bench) -> None:
     assert (await bench.ask("GET", "/listeners")).body == b"test::127.0.0.1:0\n"
     assert (await bench.json("/listeners", format="json"))["listener_statuses"][0]["name"] == "test"
     assert await bench.json("/certs") == {"certificates": []}
+
+
+async def test_the_proxys_own_certificate_is_shown_without_its_key(bench: Bench) -> None:
+    certificate = Authority().issue("spiffe://a/ns/b/sa/c")
+    bench.proxy.adopt(OwnSecrets({"default": Secret("default", certificate=certificate)}))
+    (shown,) = (await bench.json("/certs"))["certificates"]
+    assert shown["cert_chain"][0]["path"] == "<inline: default>"
+    dump = (await bench.json("/config_dump", resource="dynamic_active_secrets"))["configs"]
+    assert [entry["name"] for entry in dump] == ["default"]
+    assert "PRIVATE" not in str(dump) and b64encode(certificate.key_pem).decode() not in str(dump)
 
 
 async def test_stats(bench: Bench) -> None:
