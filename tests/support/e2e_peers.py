@@ -5,6 +5,7 @@ that echoes) and on BANNER_PORTS (the server speaks first, as MySQL does). The c
 
     up HOST BYTES          down HOST BYTES          sockets HOST COUNT          banner HOST PORT COUNT
     abuse HOST PORT        malformed bytes in many shapes; what each was answered
+    handshake HOST PORT    mutual TLS of the mesh tried without a certificate: who answered, and whether it let us in
     split URL COUNT        count answers by status and by the bookinfo pod that made them
     grpc-serve NAME PORT   grpc-call TARGET COUNT   a tiny gRPC echo; the target may be xds:///…
 
@@ -17,6 +18,8 @@ import http.client
 import json
 import os
 import re
+import socket as socketlib
+import ssl
 import sys
 import time
 from collections import Counter
@@ -26,6 +29,7 @@ from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import trio
+from cryptography import x509
 
 WEB_PORT = 8000
 BANNER_PORTS = (3306, 3307)
@@ -303,6 +307,22 @@ async def abuse(host: str, port: int) -> dict[str, str]:
     return found
 
 
+def handshake(host: str, port: int) -> dict[str, object]:
+    """A TLS connection as a sidecar would make it, but for the certificate. Returns the server's names, its ALPN, and the answer to a request."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["istio"])
+    with socketlib.create_connection((host, port), timeout=10) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
+        found = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.UniformResourceIdentifier)
+        try:
+            secured.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            answer = secured.recv(CHUNK).decode("latin-1") or "refused"
+        except (ssl.SSLError, ConnectionError):
+            answer = "refused"  # RFC 8446 4.4.2.4: an alert, after a handshake that looked done from here
+        return {"names": names, "alpn": secured.selected_alpn_protocol(), "answer": answer}
+
+
 def split(url: str, count: int) -> dict[str, object]:
     """GET `url` over one connection. Returns answers by status, and by the version in the reviews pod's name."""
     parts = urlsplit(url)
@@ -346,6 +366,8 @@ def main(verb: str, *args: str) -> None:
         grpc_serve(args[0], int(args[1]))
     elif verb == "grpc-call":
         print(json.dumps(grpc_call(args[0], int(args[1]))))
+    elif verb == "handshake":
+        print(json.dumps(handshake(args[0], int(args[1]))))
     elif verb == "split":
         print(json.dumps(split(args[0], int(args[1]))))
     else:
