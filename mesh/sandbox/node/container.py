@@ -13,7 +13,7 @@ from mesh.sandbox.images import Image
 from mesh.sandbox.layout import Layout
 from mesh.sandbox.network import DNS_IP
 from mesh.sandbox.node import podspec
-from mesh.sandbox.node.launch import SOURCE_DIR, VENV_DIR, Launch, Mount
+from mesh.sandbox.node.launch import EMPTY_DIRS, SOURCE_DIR, VENV_DIR, Launch, Mount
 from mesh.sandbox.node.podspec import SpecError
 from mesh.sandbox.node.volumefiles import sub_path
 
@@ -101,6 +101,7 @@ def launch(
         mounts=[
             Mount(str(_checkout()), SOURCE_DIR, True),
             Mount(os.path.realpath(sys.prefix), VENV_DIR, True),
+            *_hidden_sources(),
             Mount(
                 os.path.realpath(files.termination_message(name, attempt)),
                 container.get("terminationMessagePath") or "/dev/termination-log",
@@ -186,6 +187,14 @@ def _volume_mounts(files: PodFiles, pod: Json, container: Json, env: Mapping[str
 
 def _checkout() -> Path:
     return Path(mesh.__path__[0]).resolve().parent
+
+
+def _hidden_sources() -> list[Mount]:
+    """Checkout, virtual environment and interpreter at their own paths, where a container has an empty /tmp or /run."""
+    paths = [Path(os.path.realpath(path)) for path in (_checkout(), sys.prefix, sys.base_prefix)]
+    hidden = [path for path in dict.fromkeys(paths) if any(path.is_relative_to(empty) for empty in EMPTY_DIRS)]
+    outermost = [path for path in hidden if not any(path.is_relative_to(other) for other in hidden if other != path)]
+    return [Mount(str(path), str(path), True) for path in outermost]
 
 
 def _unreachable_parents(paths: Iterable[Path]) -> list[str]:

@@ -16,6 +16,8 @@ from mesh.sandbox.linux import MountFlag
 
 SOURCE_DIR = "/opt/triomesh/src"
 VENV_DIR = "/opt/triomesh/venv"
+EMPTY_DIRS = {"/tmp": 0o1777, "/run": 0o755}
+"""What lies there on the host is no part of any image. Values: modes."""
 _OLD_ROOT = "/.triomesh-old-root"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DISKS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "virtiofs", "9p", "fuseblk"})
@@ -78,6 +80,7 @@ def become_container(spec: Launch) -> None:
     for path, kind in ((spec.netns, linux.CLONE_NEWNET), (spec.utsns, linux.CLONE_NEWUTS), (spec.ipcns, linux.CLONE_NEWIPC)):
         if path:
             linux.enter(path, kind)
+    os.umask(0o022)  # directories made on the way to a mount are for every user
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount("", "/", flags=MountFlag.PRIVATE | MountFlag.REC)
     _enter_root(spec)
@@ -125,10 +128,10 @@ def _enter_root(spec: Launch) -> None:
 
 
 def _fill_upper(upper: str) -> None:
-    """Empty /tmp and /run in the container's own layer: what lies in the host's is no part of any image."""
+    """Empty /tmp and /run in the container's own layer."""
     os.chmod(upper, 0o755)
-    for name, mode in (("tmp", 0o1777), ("run", 0o755)):
-        path = os.path.join(upper, name)
+    for name, mode in EMPTY_DIRS.items():
+        path = upper + name
         os.makedirs(path, exist_ok=True)
         os.chmod(path, mode)
         os.setxattr(path, "trusted.overlay.opaque", b"y")  # overlayfs.rst, "whiteouts and opaque directories"
@@ -140,7 +143,7 @@ def _other_disks(hide: list[str]) -> list[str]:
         for line in file:
             before, after = line.split(" - ")
             target, kind = before.split()[4], after.split()[0]
-            inside = any(target == path or target.startswith(path + "/") for path in (*hide, "/run", "/proc", "/sys", "/dev", "/tmp"))
+            inside = any(target == path or target.startswith(path + "/") for path in (*hide, *EMPTY_DIRS, "/proc", "/sys", "/dev"))
             if kind in _DISKS and target != "/" and not inside and "\\" not in target:
                 found.append(target)
     return found
@@ -160,6 +163,7 @@ def _populate(spec: Launch) -> None:
         if os.path.isdir(path):
             linux.mount("tmpfs", path, "tmpfs", MountFlag.RDONLY, "size=4k,mode=555")
     for path in spec.reach:  # copied up into the overlay: the host's modes stay
+        os.makedirs(path, exist_ok=True)  # below an empty /tmp there is none
         mode = stat.S_IMODE(os.stat(path).st_mode)
         if not mode & 0o001:
             os.chmod(path, mode | 0o001)

@@ -32,6 +32,16 @@ def test_source_and_interpreter_are_there_read_only(tmp_path: Path) -> None:
     assert shown[SOURCE_DIR].read_only and shown[VENV_DIR] == Mount(str(Path(sys.prefix).resolve()), VENV_DIR, True)
 
 
+def test_a_checkout_below_tmp_is_there_at_its_own_path_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's /tmp is empty, but scripts of a virtual environment name their interpreter by its path."""
+    monkeypatch.setattr("mesh.__path__", ["/tmp/a clone/mesh"])
+    monkeypatch.setattr(sys, "prefix", "/tmp/a clone/.venv")
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    mounts = make(tmp_path, pod(), {}).mounts
+    assert Mount("/tmp/a clone", "/tmp/a clone", True) in mounts
+    assert [mount.target for mount in mounts if mount.target.startswith(("/tmp", "/usr"))] == ["/tmp/a clone"]
+
+
 def test_a_host_network_pod_stays_in_the_nodes_namespace(tmp_path: Path) -> None:
     made = make(tmp_path, pod(hostNetwork=True, nodeName="node"), {})
     assert (made.netns, made.files["/etc/hostname"]) == ("", "node\n")
