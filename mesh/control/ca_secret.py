@@ -8,7 +8,6 @@ was written and not by a thousand failed handshakes.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,8 +111,9 @@ class _Loader:
             raise self._error(key, f"{name!r} is not a CA (basicConstraints CA:TRUE and keyUsage keyCertSign)")
 
     def _key(self) -> PrivateKey:
+        content = self._bytes(KEY)
         try:
-            key = load_pem_private_key(self._bytes(KEY), None)
+            key = load_pem_private_key(content, None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
             # The library's words may quote the input: a key does not belong into a log.
             raise self._error(KEY, "is no private key in PEM without a passphrase") from exc
@@ -124,14 +124,12 @@ class _Loader:
         raise self._error(KEY, "must be an RSA key of 2048 bits or more, or one on P-256, P-384 or P-521")
 
     def _certificates(self, name: str) -> tuple[x509.Certificate, ...]:
+        content = self._bytes(name)
         try:
-            return tuple(
-                {fingerprint(each): each for each in x509.load_pem_x509_certificates(self._bytes(name))}.values()
-            )
+            found = x509.load_pem_x509_certificates(content)
         except ValueError as exc:
-            if isinstance(exc, CaError):
-                raise
             raise self._error(name, f"holds no certificates in PEM: {exc}") from exc
+        return tuple({fingerprint(each): each for each in found}.values())
 
     def _bytes(self, name: str) -> bytes:
         value = self._values.get(name)
@@ -139,7 +137,7 @@ class _Loader:
             raise self._error(name, "is missing")
         try:
             return base64.b64decode(value, validate=True)
-        except (binascii.Error, TypeError) as exc:
+        except (ValueError, TypeError) as exc:
             raise self._error(name, "is not base64") from exc
 
     def _error(self, key: str, message: str) -> CaError:
