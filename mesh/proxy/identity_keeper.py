@@ -97,7 +97,8 @@ class IdentityKeeper:
             _log.exception("asking for a certificate")
             self._note_failure(exc)
         else:
-            self._renewal.hold(identity.not_before, identity.not_after)
+            # From now on, not from its notBefore: a CA dates back for late clocks, by more than a short life may have left.
+            self._renewal.hold(self._now(), identity.not_after)
             self._last_problem = ""
             _log.info("certificate of %s is good for %.0f s", identity.principal, identity.not_after - self._now())
             self._take(identity)
