@@ -121,6 +121,10 @@ class Opening:
         self._is_open = True
         return 0
 
+    def is_about_to_encrypt(self) -> bool:
+        """TCP's handshake is over, and the dear part would begin."""
+        return self._secure is not None and not self._is_connected and is_connected(self.channel)
+
     async def finish(self) -> Channel:
         """Wait until it is open. Closes: the channel, on any exception. Raises: as `step`."""
         try:

@@ -20,7 +20,7 @@ from mesh.model.failure import Flag
 from mesh.model.listener import FilterChain, HttpManager, ListenerFilter
 from mesh.proxy.chains import NOTHING, Inspected, needs_http, needs_inspection
 from mesh.proxy.connect import Opening, set_nodelay
-from mesh.proxy.detect import Detected, Patience, detect, inspect, inspect_tls
+from mesh.proxy.detect import HEAD_START_SECONDS, Detected, Patience, detect, hello_seconds, inspect, inspect_tls
 from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.http2 import serve_http2_preface
 from mesh.proxy.observe.record import Connection, TcpRecord
@@ -138,10 +138,8 @@ class _Accepted:
             terminal = runtime.terminal(opaque) if opaque is not None else None
             try:
                 if isinstance(terminal, TcpTerminal):
-                    patience = None
-                    if any(chain.tls is not None for chain in candidates):
-                        patience = Patience(proxy.deadlines, self._parker, channel.socket)
-                    detected, dialled = await self._race(terminal, destination, inspector, patience)
+                    may_be_tls = any(chain.tls is not None for chain in candidates)
+                    detected, dialled = await self._race(terminal, destination, inspector, may_be_tls)
                 else:
                     silent = runtime.table.choose(candidates, NOTHING, self._remote)
                     detected = await self._detect(runtime, inspector, silent)
@@ -153,6 +151,8 @@ class _Accepted:
         if chain is None:
             if dialled is not None:
                 dialled.close()
+            if not detected.data:
+                return _SERVED  # gone without a word: a mesh client that found out in time that it speaks something else
             proxy.no_filter_chain += 1
             self._refused(runtime, connection, "filter_chain_not_found", Flag.NO_ROUTE)
             return _SERVED
@@ -179,15 +179,18 @@ class _Accepted:
         terminal: TcpTerminal,
         destination: Address,
         inspector: Callable[[bytes], Inspected | None],
-        patience: Patience | None,
+        may_be_tls: bool,
     ) -> tuple[Detected, Dialled | None]:
         dialled: list[Dialled] = []
+        deadlines, parker, channel = self._proxy.deadlines, self._parker, self.channel
+        patience = Patience(deadlines, parker, hello_seconds(channel.socket)) if may_be_tls else None
+        head_start = Patience(deadlines, parker, HEAD_START_SECONDS)
 
         def dial(failed: OSError | None) -> Opening | None:
             # Once; and once more when the server greeted before it had heard that we want TLS.
             if failed is not None and (len(dialled) > 1 or NO_TLS not in str(failed.strerror)):
                 return None
-            begun = begin_opaque(self._proxy, terminal, self._parker, destination)
+            begun = begin_opaque(self._proxy, terminal, parker, destination)
             if begun is None:
                 return None
             dialled.append(begun)
@@ -195,9 +198,10 @@ class _Accepted:
 
         used: Dialled | None = None
         try:
-            detected, opening = await detect(self._parker, self.channel, dial, inspector, patience)
+            detected, opening = await detect(parker, channel, dial, inspector, patience, head_start)
             used = next((begun for begun in dialled if begun.opening is opening), None)
         finally:
+            head_start.close()
             if patience is not None:
                 patience.close()
             for begun in dialled:

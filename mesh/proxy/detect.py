@@ -30,6 +30,8 @@ _APPLICATION_PROTOCOLS = {
 _TLS_HANDSHAKE = 0x16
 _LEAST_PATIENCE_SECONDS = 0.05
 _PATIENCE_ROUND_TRIPS = 4.0
+HEAD_START_SECONDS = 0.01
+"""What a client that is not heard at once has, before a TLS handshake upstream is begun: most have only just connected."""
 _TCP_INFO_RTT = 68  # struct tcp_info, tcpi_rtt: microseconds (linux/tcp.h)
 MAX_SNIFFED = 16_640
 """One TLS record: enough for any ClientHello that is sent in one, and for every other verdict."""
@@ -70,15 +72,15 @@ def _inspect_hello(data: bytes) -> Inspected | None:
 
 
 class Patience:
-    """How long the server's first bytes wait for a client that may be about to begin with TLS. Counts from the first question."""
+    """A moment for the client to speak first. Counts from the first question."""
 
     __slots__ = ("_deadline", "_deadlines", "_ends_at", "_seconds")
 
-    def __init__(self, deadlines: Deadlines, parker: Parker, sock: socket.socket) -> None:
-        """Args: parker: woken at the end. sock: the client's; several of its round trips are waited for."""
+    def __init__(self, deadlines: Deadlines, parker: Parker, seconds: float) -> None:
+        """Args: parker: woken at the end."""
         self._deadlines = deadlines
         self._deadline = deadlines.new(parker.wake)
-        self._seconds = max(_LEAST_PATIENCE_SECONDS, _PATIENCE_ROUND_TRIPS * _round_trip_seconds(sock))
+        self._seconds = seconds
         self._ends_at = 0.0
 
     def is_over(self) -> bool:
@@ -92,9 +94,11 @@ class Patience:
         self._deadline.close()
 
 
-def _round_trip_seconds(sock: socket.socket) -> float:
+def hello_seconds(sock: socket.socket) -> float:
+    """How long a ClientHello may be on its way after the connection was accepted. Args: sock: the client's."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
-    return int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1e6
+    round_trip = int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1e6
+    return max(_LEAST_PATIENCE_SECONDS, _PATIENCE_ROUND_TRIPS * round_trip)
 
 
 async def detect(
@@ -103,12 +107,14 @@ async def detect(
     dial: Callable[[OSError | None], Opening | None] | None,
     inspector: Callable[[bytes], Inspected | None] = inspect,
     patience: Patience | None = None,
+    head_start: Patience | None = None,
 ) -> tuple[Detected, Opening | None]:
     """Watch both sides until one has said what the connection is.
 
     Args: dial: begins to connect to where opaque bytes would go, None when that is nowhere; called only when the
         client is not heard at once, and again with what became of that connection if it fails.
         inspector: `inspect`, or `inspect_tls` where HTTP does not matter. patience: for a client that may speak TLS; None: none.
+        head_start: before a TLS handshake that may have been for nothing; None: none.
     Returns: the verdict, and the connection that `dial` began (perhaps still opening): the caller's to use or close.
     Closes: that connection on any exception. Raises: OSError: the client is gone.
     """
@@ -129,6 +135,9 @@ async def detect(
                     dial = None
             if up is None or data:
                 # Nobody to race against, or the client speaks, only slowly: the server cannot be first any more.
+                await down.wait(READ)
+                continue
+            if head_start is not None and up.is_about_to_encrypt() and not head_start.is_over():
                 await down.wait(READ)
                 continue
             try:

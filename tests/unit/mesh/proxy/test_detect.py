@@ -10,7 +10,7 @@ import trio.testing
 from mesh.proxy.chains import NOTHING, Inspected
 from mesh.proxy.connect import Opening
 from mesh.proxy.deadlines import Deadlines
-from mesh.proxy.detect import Detected, Patience, detect, inspect, inspect_tls
+from mesh.proxy.detect import Detected, Patience, detect, hello_seconds, inspect, inspect_tls
 from mesh.proxy.poller import Channel, Parker, Poller
 
 
@@ -114,7 +114,7 @@ async def test_a_greeting_waits_for_a_client_that_may_speak_tls() -> None:
     async with sides() as (parker, down, client, up, peer), trio.open_nursery() as nursery:
         deadlines = Deadlines()
         nursery.start_soon(deadlines.run)
-        patience = Patience(deadlines, parker, peer)
+        patience = Patience(deadlines, parker, 60.0)
         peer.sendall(b"220 hello")
         seen: list[Detected] = []
 
@@ -135,7 +135,7 @@ async def test_the_patience_with_a_silent_client_ends() -> None:
         deadlines = Deadlines()
         nursery.start_soon(deadlines.run)
         peer.sendall(b"220 hello")
-        patience = Patience(deadlines, parker, peer)
+        patience = Patience(deadlines, parker, hello_seconds(peer))
         began_at = trio.current_time()
         with trio.fail_after(5):
             detected, _ = await detect(parker, down, lambda _: Opening(up), inspect, patience)
