@@ -202,7 +202,7 @@ class Trust:
                 body = _new("ConfigMap", name, ROOT_CONFIG_MAP, data={ROOT_KEY: text})
                 found.append(Write("POST", path, body, what))
             else:
-                body = {**item, "data": {**(item.get("data") or {}), ROOT_KEY: text}}
+                body = _changed("ConfigMap", item, {ROOT_KEY: text})
                 found.append(Write("PUT", f"{path}/{ROOT_CONFIG_MAP}", body, what))
         return found
 
@@ -210,7 +210,7 @@ class Trust:
         path, what = kinds.SECRET.path("v1", self._namespace), f"Secret {self._namespace}/{name}"
         if old is None:
             return Write("POST", path, _new("Secret", self._namespace, name, type=type_, data=data), what)
-        return Write("PUT", f"{path}/{name}", {**old, "data": {**(old.get("data") or {}), **data}}, what)
+        return Write("PUT", f"{path}/{name}", _changed("Secret", old, data), what)
 
 
 def _new(kind: str, namespace: str, name: str, **rest: Any) -> dict[str, Any]:
@@ -220,6 +220,11 @@ def _new(kind: str, namespace: str, name: str, **rest: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": namespace, "labels": dict(_LABELS)},
         **rest,
     }
+
+
+def _changed(kind: str, item: Item, data: Mapping[str, str]) -> dict[str, Any]:
+    # The items of a list do not say their kind.
+    return {**item, "apiVersion": "v1", "kind": kind, "data": {**(item.get("data") or {}), **data}}
 
 
 def _is_terminating(namespace: Item) -> bool:
