@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -52,9 +53,11 @@ class Cluster:
     """A Kubernetes cluster as far as the translation sees it: applies manifests, fills in what controllers would.
 
     Services get cluster IPs 198.19.0.x, Deployments one Ready pod each (198.18.0.x) and Services' EndpointSlices follow.
+    has_identities: the pods' proxies have mesh certificates, and the nodes of `sidecar` and `gateway` too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_identities: bool = False) -> None:
+        self.has_identities = has_identities
         self.store = WorldStore()
         self.items: dict[tuple[str, str, str, str], Manifest] = {}
         self._created = 0
@@ -74,13 +77,14 @@ class Cluster:
         """A Ready, meshed pod."""
         self._ips += 1
         ip = f"198.18.{self._ips >> 8}.{self._ips & 255}"
+        identity = {"security.istio.io/tlsMode": "istio"} if self.has_identities else {}
         return {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
                 "name": name,
                 "namespace": namespace,
-                "labels": dict(labels),
+                "labels": {**labels, **identity},
                 "uid": f"uid-{name}",
                 **metadata,
             },
@@ -95,10 +99,10 @@ class Cluster:
         return build(self.world(), system_namespace=SYSTEM)
 
     def sidecar(self, name: str, namespace: str = "default", **labels: str) -> Snapshot:
-        return project(self.graph(), sidecar_node(name, namespace, **labels))
+        return project(self.graph(), replace(sidecar_node(name, namespace, **labels), has_identity=self.has_identities))
 
     def gateway(self) -> Snapshot:
-        return project(self.graph(), gateway_node())
+        return project(self.graph(), replace(gateway_node(), has_identity=self.has_identities))
 
     def _apply(self, item: Manifest) -> None:
         metadata = item["metadata"]
@@ -117,6 +121,7 @@ class Cluster:
             owner = {"kind": "ReplicaSet", "name": f"{metadata['name']}-abc12", "controller": True}
             labels = {**template["labels"], "pod-template-hash": "abc12"}
             pod = self.pod(f"{metadata['name']}-abc12-x", labels, metadata["namespace"], ownerReferences=[owner])
+            pod["spec"]["serviceAccountName"] = item["spec"]["template"]["spec"].get("serviceAccountName") or "default"
             self._apply(pod)
 
     def _sync(self) -> None:

@@ -8,6 +8,7 @@ from mesh.model.cluster import Cluster, LbPolicy
 from mesh.model.listener import FilterChain, HttpManager, Listener
 from mesh.model.match import HeaderMatch, RouteMatch
 from mesh.model.route import DirectResponse, ForwardAction, RedirectAction, Route
+from mesh.model.secret import UpstreamTls
 from mesh.model.snapshot import Snapshot
 
 
@@ -53,6 +54,7 @@ def _listener(listener: Listener) -> Iterator[str]:
 def _chain(chain: FilterChain) -> str:
     match = chain.match
     words = [f"port={match.destination_port}"] if match.destination_port is not None else []
+    words += [match.transport_protocol] if match.transport_protocol else []
     words += [f"sni={','.join(match.server_names)}"] if match.server_names else []
     words += [f"alpn={','.join(match.application_protocols)}"] if match.application_protocols else []
     words += [f"tls={','.join(chain.tls.certificate_names)}"] if chain.tls is not None else []
@@ -107,5 +109,12 @@ def _cluster(cluster: Cluster) -> str:
     words = ["cluster", cluster.name, cluster.discovery.value, cluster.protocol.value]
     words += [cluster.lb.value] if cluster.lb not in (LbPolicy.LEAST_REQUEST, LbPolicy.CLUSTER_PROVIDED) else []
     words += [f"from={cluster.bind_host}"] if cluster.bind_host else []
-    words += [f"sni={cluster.tls.sni}"] if cluster.tls is not None else []
+    words += [_tls(cluster.tls)] if cluster.tls is not None else []
+    words += [f"{m.tls_mode or 'else'}:{_tls(m.tls) if m.tls is not None else 'plaintext'}" for m in cluster.tls_matches]
     return " ".join(words)
+
+
+def _tls(tls: UpstreamTls) -> str:
+    names = ",".join(name.value for name in tls.subject_alt_names)
+    certificate = f" as={tls.certificate_name}" if tls.certificate_name else ""
+    return f"sni={tls.sni}{certificate} alpn={','.join(tls.alpn)} of={names or '(anybody)'}"

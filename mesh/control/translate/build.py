@@ -13,13 +13,14 @@ from mesh.control.translate.bindings import bindings
 from mesh.control.translate.clusters import fixed_clusters, outbound_clusters
 from mesh.control.translate.endpoints import assignments, cluster_name, slices_of
 from mesh.control.translate.gateways import gateways
-from mesh.control.translate.graph import Graph
+from mesh.control.translate.graph import CLUSTERS_MEMO, Graph
 from mesh.control.translate.mesh_tls import MeshTls
 from mesh.control.translate.outbound import has_pod_listeners
 from mesh.control.translate.peers import Key, Peers, changed_hosts, peers
 from mesh.control.translate.policies import policies
 from mesh.control.translate.registry import registry
 from mesh.control.translate.scopes import scopes
+from mesh.model.cluster import Cluster
 from mesh.model.endpoint import LoadAssignment
 from mesh.model.origin import Problem
 
@@ -95,21 +96,27 @@ def _with_endpoints(world: World, previous: Graph) -> Graph:
     hosts = changed_hosts(previous.peers, behind)
     if hosts:
         graph = _with_peers(graph, behind, hosts)
-    # What `project` remembers holds as long as no listener and no cluster is made of endpoints.
-    return replace(graph, memo={}) if hosts or _moves_listeners(previous, endpoints) else graph
+    # What `project` remembers holds as long as no listener is made of endpoints.
+    return replace(graph, memo={}) if _moves_listeners(previous, endpoints) else graph
 
 
 def _with_peers(graph: Graph, behind: Mapping[Key, Peers], hosts: list[str]) -> Graph:
-    """New clusters for the hosts that others answer for now; all others stay the same objects."""
-    graph = replace(graph, peers=behind)
-    names, config, balanced = graph.names, graph.config, graph.bindings.balanced
-    anonymous, identified = (
-        outbound_clusters(
-            names.registry, names.policies, config, balanced, graph.mesh_tls(known), graph.authentication, hosts=hosts
-        )
-        for known in (False, True)
+    """New clusters for the hosts that others answer for now, as far as that makes a difference to their clients."""
+    clusters = _with_hosts(graph, graph.clusters, MeshTls(False, graph.config.auto_mtls, behind), hosts)
+    identified = _with_hosts(graph, graph.identified, MeshTls(True, graph.config.auto_mtls, behind), hosts)
+    memo = {key: value for key, value in graph.memo.items() if key[0] != CLUSTERS_MEMO}
+    return replace(graph, peers=behind, clusters=clusters, identified=identified, memo=memo)
+
+
+def _with_hosts(
+    graph: Graph, before: Mapping[str, Cluster], mesh_tls: MeshTls, hosts: list[str]
+) -> Mapping[str, Cluster]:
+    names, balanced = graph.names, graph.bindings.balanced
+    fresh = outbound_clusters(
+        names.registry, names.policies, graph.config, balanced, mesh_tls, graph.authentication, hosts=hosts
     )
-    return replace(graph, clusters={**graph.clusters, **anonymous}, identified={**graph.identified, **identified})
+    changed = {name: cluster for name, cluster in fresh.items() if before[name] != cluster}
+    return {**before, **changed} if changed else before
 
 
 def _moves_listeners(previous: Graph, endpoints: Mapping[str, LoadAssignment]) -> bool:

@@ -12,12 +12,23 @@ from mesh.control.translate.registry import Registry
 from mesh.model.addr import Address
 from mesh.model.cluster import Cluster, Discovery, Protocol
 from mesh.model.endpoint import Endpoint, LoadAssignment, LocalityEndpoints
-from mesh.model.listener import AccessLog, HttpFilter, HttpManager, TcpProxy, Tracing
+from mesh.model.listener import (
+    AccessLog,
+    CertificateDetail,
+    ClientCertificate,
+    HttpFilter,
+    HttpManager,
+    TcpProxy,
+    Tracing,
+)
 from mesh.model.node import Node
 from mesh.model.route import RouteConfig, WeightedCluster
 
 # What the HTTP inspector says of bytes that are HTTP.
 HTTP_PROTOCOLS = ("http/1.0", "http/1.1", "h2c")
+# Istio's choice of what x-forwarded-client-cert tells, at gateways and inside the mesh.
+_PEER_DETAILS = frozenset((CertificateDetail.SUBJECT, CertificateDetail.DNS, CertificateDetail.URI))
+_EDGE_DETAILS = _PEER_DETAILS | {CertificateDetail.CERT}
 _FILTERS = (HttpFilter.PEER_METADATA, HttpFilter.CORS, HttpFilter.FAULT, HttpFilter.ROUTER)
 
 
@@ -61,8 +72,16 @@ def http_manager(
     route_config_name: str = "",
     route_config: RouteConfig | None = None,
     is_edge: bool = False,
+    is_for_peers: bool = False,
 ) -> HttpManager:
-    """is_edge: a gateway, where clients are not trusted to name themselves."""
+    """is_edge: a gateway, where clients are not trusted to name themselves. is_for_peers: inbound, with mesh TLS."""
+    if is_edge:
+        # Whoever comes from outside is what its certificate says, and nothing that it says of itself.
+        certificate, details = ClientCertificate.REPLACE, _EDGE_DETAILS
+    elif is_for_peers:
+        certificate, details = ClientCertificate.APPEND, _PEER_DETAILS
+    else:
+        certificate, details = ClientCertificate.SANITIZE, frozenset()
     return HttpManager(
         stat_prefix=stat_prefix,
         route_config_name=route_config_name,
@@ -73,6 +92,8 @@ def http_manager(
         use_remote_address=is_edge,
         # Istio's value: long polls and server-sent events are the app's business.
         stream_idle_timeout_seconds=0.0,
+        client_certificate=certificate,
+        certificate_details=details,
     )
 
 

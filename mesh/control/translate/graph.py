@@ -20,6 +20,9 @@ from mesh.model.endpoint import LoadAssignment
 from mesh.model.origin import Problem
 from mesh.model.route import Route
 
+CLUSTERS_MEMO = "clusters"
+"""First part of those keys of a graph's memo whose values depend on who is behind the services."""
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:

@@ -6,11 +6,12 @@ listens on localhost alone is not reachable from other pods, as it would not be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mesh.control.kube.objects import PortProtocol
 from mesh.control.translate.clusters import BLACK_HOLE, INBOUND_BIND_HOST, INBOUND_PASSTHROUGH
+from mesh.control.translate.doors import App, Doors
 from mesh.control.translate.filters import HTTP_PROTOCOLS, Observation, http_manager, single_tcp
 from mesh.control.translate.graph import Graph
 from mesh.control.translate.registry import MeshPort, MeshService
@@ -46,11 +47,13 @@ def inbound(graph: Graph, node: Node, seen: Observation) -> tuple[Listener, dict
     for target in _targets(graph, node):
         # Of several services on one port the first by name gives the labels; they cannot disagree on where to go.
         targets.setdefault(target.number, target)
-    key = ("inbound", tuple((t.number, t.service.host, t.port.number) for t in targets.values()), seen)
+    demand = graph.authentication.of(node.namespace, node.labels)
+    doors = Doors(demand.mode, tuple(sorted(demand.ports.items())), node.has_identity)
+    key = ("inbound", tuple((t.number, t.service.host, t.port.number) for t in targets.values()), doors, seen)
     found: tuple[Listener, dict[str, Cluster]] | None = graph.memo.get(key)
     if found is None:
         clusters = {target.cluster_name: _cluster(graph, target) for target in targets.values()}
-        found = graph.memo[key] = (_listener(list(targets.values()), seen), clusters)
+        found = graph.memo[key] = (_listener(list(targets.values()), doors, seen), clusters)
     return found
 
 
@@ -78,53 +81,71 @@ def _cluster(graph: Graph, target: Target) -> Cluster:
     )
 
 
-def _listener(targets: list[Target], seen: Observation) -> Listener:
+def _listener(targets: list[Target], doors: Doors, seen: Observation) -> Listener:
     chains = [
         FilterChain(single_tcp(BLACK_HOLE, seen), ChainMatch(destination_port=INBOUND_PORT), "virtualInbound-blackhole")
     ]
     for target in targets:
-        chains += _chains(target, seen)
-    catch_all = http_manager(
-        f"inbound_{seen.wildcard}_0",
-        seen,
-        route_config=_routes(INBOUND_PASSTHROUGH, "inbound|http|0", f"{INBOUND_PASSTHROUGH}/*"),
-    )
-    http = ChainMatch(application_protocols=HTTP_PROTOCOLS)
-    chains.append(FilterChain(catch_all, http, "virtualInbound-catchall-http"))
+        chains += doors.chains(_app(target, doors, seen), target.number)
+    # Ports of no service, where their own policy differs from the workload's.
+    served = {target.number for target in targets}
+    rest = _everything_else(doors, seen)
+    for port, _ in doors.ports:
+        if port not in served and port not in _PROXY_PORTS:
+            chains += doors.chains(rest, port)
+    # No default chain: it would be the way in for what the chains of a port refuse.
+    chains += doors.chains(rest, None)
     return Listener(
         name="virtualInbound",
         address=Address(seen.wildcard, INBOUND_PORT),
         chains=tuple(chains),
-        default_chain=FilterChain(single_tcp(INBOUND_PASSTHROUGH, seen), name="virtualInbound-catchall-tcp"),
         direction=Direction.INBOUND,
-        filters=frozenset({ListenerFilter.ORIGINAL_DST, ListenerFilter.HTTP_INSPECTOR}),
-        uninspected_ports=tuple(
-            sorted(t.number for t in targets if t.port.protocol in (PortProtocol.TCP, PortProtocol.TLS))
-        ),
+        filters=frozenset((ListenerFilter.ORIGINAL_DST, *_inspectors(chains))),
+        uninspected_ports=tuple(sorted(_opaque_ports(targets, chains))),
     )
 
 
-def _chains(target: Target, seen: Observation) -> Iterator[FilterChain]:
+def _inspectors(chains: Iterable[FilterChain]) -> Iterator[ListenerFilter]:
+    if any(chain.match.transport_protocol for chain in chains):
+        yield ListenerFilter.TLS_INSPECTOR
+    if any(not set(HTTP_PROTOCOLS).isdisjoint(chain.match.application_protocols) for chain in chains):
+        yield ListenerFilter.HTTP_INSPECTOR
+
+
+def _opaque_ports(targets: Iterable[Target], chains: Iterable[FilterChain]) -> Iterator[int]:
+    """Declared opaque, and with one chain whatever the bytes are: a server-first protocol starts at once."""
+    told_apart = {chain.match.destination_port for chain in chains if chain.match.transport_protocol}
+    for target in targets:
+        if target.port.protocol in (PortProtocol.TCP, PortProtocol.TLS) and target.number not in told_apart:
+            yield target.number
+
+
+def _app(target: Target, doors: Doors, seen: Observation) -> App:
     name = f"{seen.wildcard}_{target.number}"
-    origin = target.service.meta.origin()
-    port = ChainMatch(destination_port=target.number)
-    opaque = FilterChain(single_tcp(target.cluster_name, seen), port, name, origin=origin)
+    opaque = single_tcp(target.cluster_name, seen)
     protocol = target.port.protocol
+    origin = target.service.meta.origin()
     if protocol in (PortProtocol.TCP, PortProtocol.TLS):
-        yield opaque
-        return
+        return App(name, name, None, opaque, origin=origin)
     operation = f"{target.service.host}:{target.port.number}/*"
     manager = http_manager(
         f"inbound_{name}",
         seen,
         route_config=_routes(target.cluster_name, f"inbound|http|{target.port.number}", operation),
+        is_for_peers=doors.has_identity,
     )
-    if protocol.is_http:
-        yield FilterChain(manager, port, name, origin=origin)
-        return
-    sniffed = ChainMatch(destination_port=target.number, application_protocols=HTTP_PROTOCOLS)
-    yield FilterChain(manager, sniffed, f"{name}-http", origin=origin)
-    yield opaque
+    return App(name, name if protocol.is_http else f"{name}-http", manager, opaque, protocol.is_http, origin)
+
+
+def _everything_else(doors: Doors, seen: Observation) -> App:
+    manager = http_manager(
+        f"inbound_{seen.wildcard}_0",
+        seen,
+        route_config=_routes(INBOUND_PASSTHROUGH, "inbound|http|0", f"{INBOUND_PASSTHROUGH}/*"),
+        is_for_peers=doors.has_identity,
+    )
+    opaque = single_tcp(INBOUND_PASSTHROUGH, seen)
+    return App("virtualInbound-catchall-tcp", "virtualInbound-catchall-http", manager, opaque)
 
 
 def _routes(cluster: str, vhost: str, operation: str) -> RouteConfig:

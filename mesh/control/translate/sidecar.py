@@ -14,7 +14,7 @@ from mesh.control.translate.filters import (
     single_tcp,
     tcp_proxy,
 )
-from mesh.control.translate.graph import Graph
+from mesh.control.translate.graph import CLUSTERS_MEMO, Graph
 from mesh.control.translate.inbound import inbound
 from mesh.control.translate.localities import as_seen_from, locality_of
 from mesh.control.translate.outbound import (
@@ -69,7 +69,7 @@ def shared_outbound(graph: Graph, view: View) -> Outbound:
 def shared_clusters(graph: Graph, view: View) -> dict[str, Cluster]:
     """The clusters of every visible service, under the namespace's own DestinationRules where it has some."""
     # Without a scope they are the same for every pod of the namespace.
-    key = ("clusters", (view.namespace, view.has_identity) if view.scope is None else view)
+    key = (CLUSTERS_MEMO, (view.namespace, view.has_identity) if view.scope is None else view)
     found: dict[str, Cluster] | None = graph.memo.get(key)
     if found is None:
         shared = shared_outbound(graph, view)

@@ -31,6 +31,12 @@ GATEWAYS = {
 }
 
 
+IDENTITIES = {
+    "mesh-tls-permissive": ("networking/destination-rule-all.yaml",),
+    "mesh-tls-istio-mutual": ("networking/destination-rule-all-mtls.yaml",),
+}
+
+
 def check(name: str, found: str) -> None:
     path = HERE / f"{name}.txt"
     if os.environ.get("TRIOMESH_GOLDEN") == "update":
@@ -43,6 +49,13 @@ def test_sidecar(name: str) -> None:
     cluster = Cluster()
     cluster.apply(bookinfo(*CASES[name]))
     check(name, text(cluster.sidecar("productpage", app="productpage", version="v1")))
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_sidecar_with_an_identity(name: str) -> None:
+    cluster = Cluster(has_identities=True)
+    cluster.apply(bookinfo("platform/kube/bookinfo.yaml", "platform/kube/bookinfo-db.yaml", *IDENTITIES[name]))
+    check(name, text(cluster.sidecar("reviews", app="reviews", version="v1")))
 
 
 @pytest.mark.parametrize("name", GATEWAYS)

@@ -125,7 +125,7 @@ def test_files_of_the_proxy_replace_the_systems_roots() -> None:
     assert simple is not None and (simple.trust_name, simple.certificate_name) == ("file-root:/ca.pem", "")
 
 
-def test_istio_mutual_stays_plaintext_for_now() -> None:
+def test_istio_mutual_is_plaintext_for_who_has_no_identity() -> None:
     found = web("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}")
     assert (found.tls, found.discovery) == (None, Discovery.EDS)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mesh.model.cluster import Discovery, Protocol
-from mesh.model.listener import HttpManager, Listener, TcpProxy
+from mesh.model.listener import ClientCertificate, HttpManager, Listener, TcpProxy
 from mesh.model.snapshot import Snapshot
 from tests.support.world import Cluster, project, sidecar_node
 
@@ -27,13 +29,23 @@ spec: {selector: {app: web}, ports: [{name: http, port: 9999}]}
 """
 
 
-def snapshot() -> Snapshot:
-    cluster = Cluster()
+POLICY = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: p}
+spec: {selector: {matchLabels: {app: web}}, %s}
+"""
+
+
+def snapshot(policy: str = "", has_identity: bool = False) -> Snapshot:
+    cluster = Cluster(has_identity)
     cluster.apply(SERVICES)
+    if policy:
+        cluster.apply(POLICY % policy)
     pod = cluster.pod("web-x", {"app": "web"})
     pod["spec"]["containers"][0]["ports"] = [{"name": "named", "containerPort": 7070}]
     cluster.apply([pod])
-    return project(cluster.graph(), sidecar_node("web-x", app="web"))
+    return project(cluster.graph(), replace(sidecar_node("web-x", app="web"), has_identity=has_identity))
 
 
 def chains(listener: Listener) -> list[tuple[int | None, tuple[str, ...], type]]:
@@ -50,6 +62,7 @@ def test_chains_follow_the_services_of_the_pod() -> None:
         (7000, (), TcpProxy),
         (7070, (), HttpManager),
         (None, http, HttpManager),
+        (None, (), TcpProxy),
     ]
 
 
@@ -81,5 +94,51 @@ def test_the_operation_names_the_service_port() -> None:
 
 
 def test_everything_else_passes_through() -> None:
-    default = snapshot().listeners["virtualInbound"].default_chain
-    assert default is not None and default.filter.stat_prefix == "InboundPassthroughCluster"
+    listener = snapshot().listeners["virtualInbound"]
+    assert listener.default_chain is None
+    assert listener.chains[-1].filter.stat_prefix == "InboundPassthroughCluster"
+
+
+def ways_in(found: Snapshot, port: int | None) -> set[tuple[str, bool]]:
+    """(transport, is TLS terminated) of a port's chains."""
+    chains = [c for c in found.listeners["virtualInbound"].chains if c.match.destination_port == port]
+    return {(c.match.transport_protocol, c.tls is not None) for c in chains}
+
+
+PERMISSIVE = {("tls", True), ("raw_buffer", False), ("tls", False)}
+STRICT = {("tls", True)}
+PLAIN = {("", False)}
+PORTS = (8080, 3306, 7000, 7070, None)
+
+
+def test_with_an_identity_mesh_tls_and_plaintext_come_in_everywhere() -> None:
+    found = snapshot(has_identity=True)
+    assert [ways_in(found, port) for port in PORTS] == [PERMISSIVE] * 5
+    listener = found.listeners["virtualInbound"]
+    assert {flag.value for flag in listener.filters} == {"original_dst", "tls_inspector", "http_inspector"}
+    assert listener.uninspected_ports == ()
+
+
+def test_strict_ports_have_no_other_way_in() -> None:
+    found = snapshot("mtls: {mode: STRICT}, portLevelMtls: {3306: {mode: DISABLE}, 9999: {mode: PERMISSIVE}}", True)
+    assert [ways_in(found, port) for port in PORTS] == [STRICT, PLAIN, STRICT, STRICT, STRICT]
+    assert ways_in(found, 9999) == PERMISSIVE
+    listener = found.listeners["virtualInbound"]
+    assert (listener.default_chain, listener.uninspected_ports) == (None, (3306,))
+
+
+def test_without_an_identity_strict_lets_nobody_in() -> None:
+    found = snapshot("portLevelMtls: {8080: {mode: STRICT}}").listeners["virtualInbound"]
+    (chain,) = [c for c in found.chains if c.match.destination_port == 8080]
+    assert (chain.filter.stat_prefix, chain.tls) == ("BlackHoleCluster", None)
+
+
+def test_the_proxys_own_ports_have_no_door() -> None:
+    found = snapshot("portLevelMtls: {15020: {mode: STRICT}}", True)
+    assert ways_in(found, 15020) == set()
+
+
+def test_the_app_is_told_who_called() -> None:
+    for chain in snapshot(has_identity=True).listeners["virtualInbound"].chains:
+        if isinstance(chain.filter, HttpManager):
+            assert chain.filter.client_certificate is ClientCertificate.APPEND
