@@ -1,19 +1,23 @@
-"""One suite, two API servers: `--kube=embedded` (our own, the default) or `--kube=real` (kube-apiserver, see scripts/test-kube.sh).
+"""One suite, several clusters (see scripts/test-kube.sh):
 
-Tests marked `real_kube` are about the real server alone and run with `--kube=real` only.
+    --kube=embedded   our API server and controllers (the default)
+    --kube=real       kube-apiserver and kube-controller-manager
+    --kube=bare       kube-apiserver and no controller but ours
+
+Tests marked `real_kube` are about the real server alone and do not run on the embedded one.
 """
 
 import pytest
 
-EMBEDDED, REAL = "embedded", "real"
+EMBEDDED, REAL, BARE = "embedded", "real", "bare"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kube", choices=(EMBEDDED, REAL), default=EMBEDDED, help="which API server the tests use (default %(default)s)")
+    parser.addoption("--kube", choices=(EMBEDDED, REAL, BARE), default=EMBEDDED, help="which cluster the tests use (default %(default)s)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--kube") == REAL:
+    if config.getoption("--kube") != EMBEDDED:
         return
     skip = pytest.mark.skip(reason="about the real kube-apiserver: --kube=real, as in `make test-kube`")
     for item in items:
@@ -23,5 +27,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def kube(pytestconfig: pytest.Config) -> str:
-    """Which API server the tests use: "embedded" or "real"."""
+    """Which cluster the tests use: "embedded", "real" or "bare"."""
     return str(pytestconfig.getoption("--kube"))

@@ -10,13 +10,14 @@ from pathlib import Path
 
 SCHEDULER = "scheduler"
 PROVIDED = {
-    "kube-controller-manager": ("workloads", "endpoints", "namespaces", "garbage"),
+    "kube-controller-manager": ("workloads", "endpoints", "namespaces", "garbage", "nodes"),
     "cloud-controller-manager": ("loadbalancers",),
     "kube-scheduler": (SCHEDULER,),
 }
 """Lease in kube-system that a component of a real cluster holds → our controllers that it makes superfluous."""
 CONTROLLERS = tuple(name for names in PROVIDED.values() for name in names)
-"""workloads: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob. namespaces: their contents and their end. garbage: ownerReferences."""
+"""workloads: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob. namespaces: their contents and their end. garbage: ownerReferences.
+nodes: their taints."""
 
 
 class BadControllers(ValueError):

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.kube_stage import KubeStage
+from tests.support.kube_stage import ALL, KubeStage
 from tests.support.mesh_sandbox import Mesh, Stage, own_name, skip_without_root
 
 
 @pytest.fixture(scope="session")
 def stage(kube: str) -> Iterator[Stage]:
     skip_without_root()
-    stage = Stage(own_name()) if kube == "embedded" else KubeStage(own_name())
+    stage = Stage(own_name()) if kube == "embedded" else KubeStage(own_name(), ALL if kube == "real" else ())
     try:
         yield stage
     finally:

@@ -29,6 +29,7 @@ class KubeStage(Stage):
         """controllers: of kube-controller-manager; () = it does not run, and ours do its work."""
         super().__init__(name)
         self._controllers = controllers
+        self.has_controller_manager = bool(controllers)
         self._servers = ExitStack()
         self._kube: RealKube | None = None
         self.outages: list[tuple[datetime, datetime]] = []
@@ -43,7 +44,7 @@ class KubeStage(Stage):
         directory = Path(tempfile.mkdtemp(prefix="tm-kube-"))
         self._servers.callback(shutil.rmtree, directory)
         self._kube = self._servers.enter_context(real_kube(directory, binaries(), locate(self.name).egress_socket, self._controllers))
-        return Target(self._kube.kubeconfig, controllers="auto" if self._controllers else "all")
+        return Target(self._kube.kubeconfig, controllers="auto" if self.has_controller_manager else "all")
 
     def roles(self) -> list[dict[str, Any]]:
         """The ClusterRoles that attaching has made."""

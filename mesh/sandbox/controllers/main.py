@@ -40,6 +40,8 @@ async def _run(state: Path, client: KubeClient, only: Container[str]) -> None:
         queues += [make(shell).queue for make in kinds]
     if "endpoints" in only:
         queues.append(wiring.service_endpoints(shell))
+    if "nodes" in only:
+        queues.append(wiring.node_taints(shell))
     if "loadbalancers" in only:
         queues.append(wiring.load_balancers(shell))
     discovery = Discovery(client, shell.informer(CRDS)) if "namespaces" in only or "garbage" in only else None

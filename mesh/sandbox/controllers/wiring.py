@@ -10,6 +10,7 @@ from mesh.sandbox.controllers import (
     endpoints,
     job,
     loadbalancer,
+    nodes,
     replicaset,
     statefulset,
 )
@@ -112,10 +113,10 @@ def stateful_sets(shell: Shell) -> Workload:
 
 def daemon_sets(shell: Shell) -> Workload:
     """DaemonSets."""
-    pods, nodes = shell.informer(PODS), shell.informer(NODES)
+    pods, every = shell.informer(PODS), shell.informer(NODES)
 
     def planner(found: Json) -> Plan:
-        return daemonset.plan(found, list(pods.all(found["metadata"]["namespace"])), list(nodes.all()), shell.clock())
+        return daemonset.plan(found, list(pods.all(found["metadata"]["namespace"])), list(every.all()), shell.clock())
 
     workload = Workload(shell, DAEMON_SETS, planner, (PODS,))
 
@@ -123,7 +124,7 @@ def daemon_sets(shell: Shell) -> Workload:
         for item in workload.informer.all():
             workload.queue.add(key_of(item))
 
-    nodes.subscribe(on_node)
+    every.subscribe(on_node)
     return workload
 
 
@@ -143,13 +144,13 @@ def cron_jobs(shell: Shell) -> Workload:
 def service_endpoints(shell: Shell) -> Queue[Key]:
     """EndpointSlices and Endpoints of Services."""
     services, pods, slices = shell.informer(SERVICES), shell.informer(PODS), shell.informer(ENDPOINT_SLICES)
-    objects, nodes = shell.informer(ENDPOINTS), shell.informer(NODES)
+    objects, places = shell.informer(ENDPOINTS), shell.informer(NODES)
 
     async def reconcile(key: Key) -> float | None:
         service = services.get(*key)
         if service is None:
             return None
-        by_name = {node["metadata"]["name"]: node for node in nodes.all()}
+        by_name = {node["metadata"]["name"]: node for node in places.all()}
         plan = endpoints.plan(service, pods.all(key[0]), list(slices.all(key[0])), objects.get(*key), by_name)
         return await shell.execute(plan, service)
 
@@ -179,7 +180,7 @@ def service_endpoints(shell: Shell) -> Queue[Key]:
     pods.subscribe(on_pod)
     slices.subscribe(on_slice)
     objects.subscribe(lambda old, new: queue.add(key_of(new or old or {})))
-    nodes.subscribe(on_node)
+    places.subscribe(on_node)
     return queue
 
 
@@ -193,6 +194,19 @@ def load_balancers(shell: Shell) -> Queue[Key]:
 
     queue: Queue[Key] = Queue("loadbalancers", reconcile, workers=1)
     services.subscribe(lambda old, new: queue.add(key_of(new or old or {})))
+    return queue
+
+
+def node_taints(shell: Shell) -> Queue[Key]:
+    """Taints of nodes."""
+    every = shell.informer(NODES)
+
+    async def reconcile(key: Key) -> float | None:
+        node = every.get(*key)
+        return None if node is None else await shell.execute(nodes.plan(node), node)
+
+    queue: Queue[Key] = Queue("nodes", reconcile, workers=1)
+    every.subscribe(lambda old, new: queue.add(key_of(new or old or {})))
     return queue
 
 

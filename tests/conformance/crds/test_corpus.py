@@ -72,7 +72,7 @@ def theirs(judge: Judge, kube: str) -> dict[str, str]:
     try:
         places = crds()
     except (NoToolchain, subprocess.CalledProcessError) as exc:
-        if kube == "real":
+        if kube != "embedded":
             raise
         pytest.skip(f"the real CRDs come from Go modules, which cannot be had here: {exc!r}")
     return judge(list(places))
