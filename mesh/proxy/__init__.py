@@ -3,7 +3,7 @@
     intercept   listening sockets follow the configuration; accept
     connection  whose chains serve it (original destination), which chain, and the one exception boundary
     detect      what the first bytes say, raced against a server that speaks first
-    downstream_h1 -> exchange -> forwarding                  one HTTP/1 request after the other (downstream_h1: its task; seat: its state)
+    downstream_h1 -> exchange -> forwarding                  one HTTP/1 request after the other (seat: its state; no task until one has to wait)
     attempts -> transfer, upstream_h1                        the same request when it has to wait for something
     proxy_header, tls (tls_context)                          who the client is, and what it encrypted, before the chain serves it
     opaque -> relay                                          bytes nobody looks into

@@ -8,75 +8,41 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import trio
 
 from mesh.codec.events import ProtocolError
 from mesh.codec.sock import original_dst
 from mesh.model.addr import Address
 from mesh.model.failure import Flag
-from mesh.model.listener import FilterChain, HttpManager, ListenerFilter
+from mesh.model.listener import Direction, FilterChain, HttpManager, ListenerFilter
 from mesh.proxy.chains import NOTHING, Inspected, needs_http, needs_inspection
-from mesh.proxy.connect import Opening, set_nodelay
+from mesh.proxy.connect import Opening
 from mesh.proxy.detect import HEAD_START_SECONDS, Detected, Patience, detect, hello_seconds, inspect, inspect_tls
 from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.http2 import serve_http2_preface
 from mesh.proxy.observe.record import Connection, TcpRecord
 from mesh.proxy.opaque import Dialled, begin_opaque, serve_opaque
-from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
+from mesh.proxy.poller import SMALL_READ, Parker
 from mesh.proxy.proxy_header import receive_proxy_header
-from mesh.proxy.snapshots import HttpTerminal, ListenerRuntime, TcpTerminal
+from mesh.proxy.snapshots import HttpTerminal, ListenerRuntime, TcpTerminal, Terminal
 from mesh.proxy.tls import NO_TLS, TlsChannel, TlsError
 from mesh.proxy.xfcc import client_certificate, rule_of
 
 if TYPE_CHECKING:
+    from mesh.proxy.deadlines import Deadline
     from mesh.proxy.observe.access_log import AccessLogger
     from mesh.proxy.pipeline import Proxy
 
 _log = logging.getLogger(__name__)
-_SERVED: tuple[None, bytes] = (None, b"")
+_UNKNOWN = Connection()
+_UNSEEN = Detected(NOTHING)
 # Istio's transport_socket_connect_timeout.
 _HANDSHAKE_SECONDS = 15.0
 # Envoy's listener_filters_timeout.
 _INSPECTION_SECONDS = 15.0
 _PREFACE_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-async def serve_connection(
-    proxy: Proxy, runtime: ListenerRuntime, sock: socket.socket, remote: tuple[Any, ...], bound: Address
-) -> None:
-    """Serve one accepted connection to its end. Closes: the socket. Raises: nothing but cancellation."""
-    parker = Parker()
-    log: ConnectionLog | None = None
-    is_outbound = runtime.model.direction.value == "outbound"
-    proxy.drain.opened(is_outbound)
-    try:
-        channel = proxy.poller.open(sock, parker)
-        try:
-            # HTTP is served from here and not from within: an idle connection keeps every frame on the way to it.
-            accepted = _Accepted(proxy, runtime, channel, parker, Address(remote[0], remote[1]), bound)
-            try:
-                down, first = await accepted.serve()
-            finally:
-                channel = accepted.channel
-                log = accepted.log
-            del accepted
-            if down is not None:
-                await down.serve(first)
-        finally:
-            channel.close()
-    except trio.Cancelled:
-        raise
-    except Exception:
-        proxy.crashes += 1
-        _log.exception("connection from %s on listener %s", remote[:2], runtime.model.name)
-    finally:
-        sock.close()
-        if log is not None:
-            log.end(proxy.deadlines.now())
-        proxy.drain.closed(is_outbound)
 
 
 class ConnectionLog:
@@ -94,69 +60,281 @@ class ConnectionLog:
             logger.log(self.record)
 
 
-class _Accepted:
-    """channel: the client's side; TLS replaces it. log: None = the listener keeps none of this connection."""
+class Accepted:
+    """One accepted connection, from there to its end. `begin` it once.
 
-    __slots__ = ("_bound", "_direct_remote", "_parker", "_proxy", "_remote", "_runtime", "channel", "log")
+    States: *arriving* (which chain?) -> HTTP/1, served by a `Downstream`, or opaque. What need not wait is done at once, without
+    a task; what has to wait does so in one, which ends when callbacks can go on. Whoever finds it over calls `end`.
+
+    channel: the client's side; TLS replaces it. terminal: what serves it, once that is known.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_connection",
+        "_destination",
+        "_direct_remote",
+        "_down",
+        "_log",
+        "_parker",
+        "_proxy",
+        "_remote",
+        "_runtime",
+        "_silence",
+        "channel",
+        "is_outbound",
+    )
 
     def __init__(
-        self, proxy: Proxy, runtime: ListenerRuntime, channel: Channel, parker: Parker, remote: Address, bound: Address
+        self, proxy: Proxy, runtime: ListenerRuntime, sock: socket.socket, remote: tuple[Any, ...], bound: Address
     ) -> None:
+        """Args: sock: not blocking. remote, bound: of accept, and of the listening socket."""
         self._proxy = proxy
         self._runtime = runtime
-        self.channel = channel
-        self._parker = parker
-        self._remote = self._direct_remote = _unmapped(remote)
-        self._bound = bound
-        self.log: ConnectionLog | None = None
+        self._parker = Parker()
+        self._remote = self._direct_remote = _unmapped(Address(remote[0], remote[1]))
+        self._bound = self._destination = bound
+        self._connection = _UNKNOWN
+        self._log: ConnectionLog | None = None
+        self._down: Downstream | None = None
+        self._silence: Deadline | None = None
+        self.is_outbound = runtime.model.direction is Direction.OUTBOUND
+        self.channel = proxy.poller.open(sock, self._parker)
+        proxy.connections.add(self)
+        proxy.drain.opened(self.is_outbound)
 
-    async def serve(self) -> tuple[Downstream | None, bytes]:
-        """Serve what is not HTTP/1 to its end. Returns: what is, and its first bytes."""
-        channel, proxy, runtime = self.channel, self._proxy, self._runtime
-        set_nodelay(channel.socket)
-        destination = self._destination()
+    def begin(self) -> None:
+        """Serve it, as far as that goes without waiting; tasks and callbacks do the rest. Raises: nothing."""
+        try:
+            if not self._arrive():
+                self.end()
+        except Exception as exc:
+            self._crashed(exc)
+
+    def serve(self) -> None:
+        assert self._down is not None
+        self._start(self._serve_http)
+
+    def end(self) -> None:
+        """Close it. Idempotent."""
+        proxy = self._proxy
+        if self not in proxy.connections:
+            return
+        proxy.connections.discard(self)
+        if self._silence is not None:
+            self._silence.close()
+        if self._down is not None:
+            self._down.close()
+            self._down = None
+        self.channel.on_idle = None
+        self.channel.close()
+        if self._log is not None:
+            self._log.end(proxy.deadlines.now())
+        proxy.drain.closed(self.is_outbound)
+
+    def _start(self, serve: Callable[[], Awaitable[bool]]) -> None:
+        # serve: returns whether callbacks go on with the connection.
+        nursery = self._proxy.listeners.nursery
+        assert nursery is not None
+        nursery.start_soon(self._run, serve)
+
+    async def _run(self, serve: Callable[[], Awaitable[bool]]) -> None:
+        goes_on = False
+        try:
+            goes_on = await serve()
+            self._proxy.poller.flush()
+        except Exception as exc:
+            self._crashed(exc)
+        finally:
+            if not goes_on:
+                self.end()
+
+    def _crashed(self, error: Exception) -> None:
+        self._proxy.crashes += 1
+        _log.error("connection from %s on listener %s", self._remote, self._runtime.model.name, exc_info=error)
+        self.end()
+
+    def _arrive(self) -> bool:
+        # Every step of the arrival returns whether the connection goes on: in a task that was started, or by callbacks.
+        destination = self._find_destination()
         if destination is None:
-            return _SERVED
-        if ListenerFilter.PROXY_PROTOCOL in runtime.model.filters:
-            told = await self._told_destination(destination)
-            if told is None:
-                return _SERVED
-            destination = told
-        if runtime.model.use_original_dst:
-            virtual = proxy.current.virtual.find(destination)
-            if virtual is not None:
-                runtime = virtual
-        candidates = runtime.table.candidates(destination)
-        connection = Connection(str(self._remote), str(destination), str(self._direct_remote))
+            return False
+        self._destination = destination
+        if ListenerFilter.PROXY_PROTOCOL in self._runtime.model.filters:
+            self._start(self._arrive_by_header)
+            return True
+        return self._enter()
+
+    async def _arrive_by_header(self) -> bool:
+        told = await self._told_destination(self._destination)
+        if told is None:
+            return False
+        self._destination = told
+        return self._enter()
+
+    def _enter(self) -> bool:
+        # The destination is known: which listener's chains serve it?
+        proxy, destination = self._proxy, self._destination
+        if self._runtime.model.use_original_dst:
+            self._runtime = proxy.current.virtual.find(destination) or self._runtime
+        runtime = self._runtime
+        remote = str(self._remote)
+        direct_remote = remote if self._direct_remote is self._remote else str(self._direct_remote)
+        self._connection = Connection(remote, str(destination), direct_remote)
         if runtime.loggers:
-            self.log = ConnectionLog(runtime.loggers, TcpRecord(connection, proxy.deadlines.now()))
-        detected = Detected(NOTHING)
-        dialled: Dialled | None = None
+            self._log = ConnectionLog(runtime.loggers, TcpRecord(self._connection, proxy.deadlines.now()))
+        candidates = runtime.table.candidates(destination)
         if needs_inspection(candidates):
-            inspector = inspect if needs_http(candidates) else inspect_tls
-            opaque = runtime.table.opaque(candidates, self._remote)
-            terminal = runtime.terminal(opaque) if opaque is not None else None
-            try:
-                if isinstance(terminal, TcpTerminal):
-                    may_be_tls = any(chain.tls is not None for chain in candidates)
-                    detected, dialled = await self._race(terminal, destination, inspector, may_be_tls)
-                else:
-                    silent = runtime.table.choose(candidates, NOTHING, self._remote)
-                    detected = await self._detect(runtime, inspector, silent)
-            except OSError:
-                return _SERVED  # gone before it said anything
-            proxy.telemetry.detected(runtime.model.direction, _verdict(detected), proxy.deadlines.now())
+            self._start(partial(self._inspect, candidates))
+            return True
+        return self._choose(candidates, _UNSEEN, None)
+
+    async def _inspect(self, candidates: tuple[FilterChain, ...]) -> bool:
+        # The first bytes decide.
+        proxy, runtime = self._proxy, self._runtime
+        dialled: Dialled | None = None
+        inspector = inspect if needs_http(candidates) else inspect_tls
+        opaque = runtime.table.opaque(candidates, self._remote)
+        terminal = runtime.terminal(opaque) if opaque is not None else None
+        try:
+            if isinstance(terminal, TcpTerminal):
+                may_be_tls = any(chain.tls is not None for chain in candidates)
+                detected, dialled = await self._race(terminal, self._destination, inspector, may_be_tls)
+            else:
+                silent = runtime.table.choose(candidates, NOTHING, self._remote)
+                detected = await self._detect(runtime, inspector, silent)
+        except OSError:
+            return False  # gone before it said anything
+        proxy.telemetry.detected(runtime.model.direction, _verdict(detected), proxy.deadlines.now())
+        return self._choose(candidates, detected, dialled)
+
+    def _choose(self, candidates: tuple[FilterChain, ...], detected: Detected, dialled: Dialled | None) -> bool:
+        runtime, connection = self._runtime, self._connection
         connection.server_name = detected.inspected.server_name
         chain = runtime.table.choose(candidates, detected.inspected, self._remote)
         if chain is None:
             if dialled is not None:
                 dialled.close()
-            if not detected.data:
-                return _SERVED  # gone without a word: a mesh client that found out in time that it speaks something else
-            proxy.no_filter_chain += 1
+            if detected is not _UNSEEN and not detected.data:
+                return False  # gone without a word: a mesh client that found out in time that it speaks something else
+            self._proxy.no_filter_chain += 1
             self._refused(runtime, connection, "filter_chain_not_found", Flag.NO_ROUTE)
-            return _SERVED
-        return await self._serve_chain(runtime, chain, connection, destination, detected, dialled)
+            return False
+        terminal = runtime.terminal(chain)
+        if isinstance(terminal, HttpTerminal) and dialled is not None:
+            dialled.close()
+            dialled = None
+        if terminal.tls is None and isinstance(terminal, HttpTerminal):
+            return self._begin_http(terminal, detected.data)
+        self._start(partial(self._serve_chain, terminal, detected, dialled))
+        return True
+
+    async def _serve_chain(self, terminal: Terminal, detected: Detected, dialled: Dialled | None) -> bool:
+        data = detected.data
+        if terminal.tls is not None:
+            # What was dialled for plaintext will do for the same server's bytes out of TLS.
+            if dialled is not None and not (isinstance(terminal, TcpTerminal) and dialled.is_for(terminal)):
+                dialled.close()
+                dialled = None
+            is_encrypted = False
+            try:
+                is_encrypted = await self._terminate_tls(self._runtime, terminal, self._connection, detected)
+            finally:
+                if dialled is not None and not is_encrypted:
+                    dialled.close()
+            if not is_encrypted:
+                return False
+            data = b""
+        if isinstance(terminal, HttpTerminal):
+            return self._begin_http(terminal, data)
+        await serve_opaque(
+            self._proxy, terminal, self.channel, self._parker, self._connection, self._destination, data, dialled
+        )
+        return False
+
+    def _begin_http(self, terminal: HttpTerminal, data: bytes) -> bool:
+        # HTTP/2 with prior knowledge is told from HTTP/1 by the first bytes, which may have to be waited for.
+        if not data:
+            more = self._first_bytes()
+            if more is None:
+                seconds = terminal.manager.request_headers_timeout_seconds or terminal.manager.idle_timeout_seconds
+                if seconds:
+                    self._silence = self._proxy.deadlines.new(self.end)
+                    self._silence.arm(self._proxy.deadlines.now() + seconds)
+                self.channel.on_idle = partial(self._on_first_bytes, terminal)
+                return True
+            if not more:
+                return False
+            data = more
+        if _PREFACE_START.startswith(data[:16]):
+            self.channel.on_idle = None
+            self._start(partial(self._serve_preface, terminal, data))
+            return True
+        self._serve_http1(terminal, data)
+        return True
+
+    def _first_bytes(self) -> bytes | None:
+        try:
+            return self.channel.try_recv(SMALL_READ)
+        except OSError:
+            return b""
+
+    def _on_first_bytes(self, terminal: HttpTerminal) -> None:
+        # The poller's callback.
+        try:
+            data = self._first_bytes()
+            if data is None:
+                return
+            if self._silence is not None:
+                self._silence.close()
+                self._silence = None
+            if not data or not self._begin_http(terminal, data):
+                self.end()
+        except Exception as exc:
+            self._crashed(exc)
+
+    def _serve_http1(self, terminal: HttpTerminal, first: bytes) -> None:
+        self._note_certificate(self._connection, terminal.manager)
+        self._down = Downstream(
+            self._proxy,
+            terminal,
+            self.channel,
+            self._parker,
+            self._connection,
+            self._destination,
+            self,
+            is_tls=terminal.tls is not None,
+        )
+        self._down.begin(first)
+
+    async def _serve_http(self) -> bool:
+        assert self._down is not None
+        await self._down.serve()
+        return False
+
+    async def _serve_preface(self, terminal: HttpTerminal, data: bytes) -> bool:
+        # It looks like HTTP/2's so far.
+        seconds = terminal.manager.request_headers_timeout_seconds or terminal.manager.idle_timeout_seconds
+        limit = self._proxy.deadlines.new(self.channel.end_recv)
+        if seconds:
+            limit.arm(self._proxy.deadlines.now() + seconds)
+        try:
+            while len(data) < 16 and _PREFACE_START.startswith(data):
+                more = await self.channel.recv(SMALL_READ)
+                if not more:
+                    return False
+                data += more
+        except OSError:
+            return False
+        finally:
+            limit.close()
+        if not data.startswith(_PREFACE_START[:16]):
+            self._serve_http1(terminal, data)
+            return True
+        await serve_http2_preface(
+            self._proxy, terminal, self.channel, self._parker, self._connection, self._destination, data
+        )
+        return False
 
     async def _detect(
         self, runtime: ListenerRuntime, inspector: Callable[[bytes], Inspected | None], silent: FilterChain | None
@@ -209,51 +387,6 @@ class _Accepted:
                     begun.close()
         return detected, used
 
-    async def _serve_chain(
-        self,
-        runtime: ListenerRuntime,
-        chain: FilterChain,
-        connection: Connection,
-        destination: Address,
-        detected: Detected,
-        dialled: Dialled | None,
-    ) -> tuple[Downstream | None, bytes]:
-        proxy, parker = self._proxy, self._parker
-        terminal = runtime.terminal(chain)
-        data = detected.data
-        if terminal.tls is not None:
-            # What was dialled for plaintext will do for the same server's bytes out of TLS.
-            if dialled is not None and not (isinstance(terminal, TcpTerminal) and dialled.is_for(terminal)):
-                dialled.close()
-                dialled = None
-            try:
-                is_encrypted = await self._terminate_tls(runtime, terminal, connection, detected)
-            except BaseException:
-                if dialled is not None:
-                    dialled.close()
-                raise
-            if not is_encrypted:
-                if dialled is not None:
-                    dialled.close()
-                return _SERVED
-            data = b""
-        channel = self.channel
-        if isinstance(terminal, TcpTerminal):
-            await serve_opaque(proxy, terminal, channel, parker, connection, destination, data, dialled)
-            return _SERVED
-        if dialled is not None:
-            dialled.close()
-        self._note_certificate(connection, terminal.manager)
-        first = data or await self._first_bytes(terminal)
-        if first is None:
-            return _SERVED
-        if first.startswith(_PREFACE_START[:16]):
-            await serve_http2_preface(proxy, terminal, channel, parker, connection, destination, first)
-            return _SERVED
-        return Downstream(
-            proxy, terminal, channel, parker, connection, destination, is_tls=terminal.tls is not None
-        ), first
-
     async def _terminate_tls(
         self, runtime: ListenerRuntime, terminal: HttpTerminal | TcpTerminal, connection: Connection, detected: Detected
     ) -> bool:
@@ -301,11 +434,11 @@ class _Accepted:
 
     def _refused(self, runtime: ListenerRuntime, connection: Connection, why: str, *flags: Flag) -> None:
         # No chain can serve the connection: its listener's log, or else the default one, is to say so.
-        if self.log is None and runtime.refusal_loggers:
-            self.log = ConnectionLog(runtime.refusal_loggers, TcpRecord(connection, self._proxy.deadlines.now()))
-        if self.log is not None:
-            self.log.record.flags = flags
-            self.log.record.details = why
+        if self._log is None and runtime.refusal_loggers:
+            self._log = ConnectionLog(runtime.refusal_loggers, TcpRecord(connection, self._proxy.deadlines.now()))
+        if self._log is not None:
+            self._log.record.flags = flags
+            self._log.record.details = why
 
     async def _told_destination(self, destination: Address) -> Address | None:
         # By the PROXY header, which also says who the client really is. None: there is no good header.
@@ -320,34 +453,7 @@ class _Accepted:
         self._remote = _unmapped(Address(*header.source))
         return _unmapped(Address(*header.destination))
 
-    async def _first_bytes(self, terminal: HttpTerminal) -> bytes | None:
-        # Enough to tell HTTP/2 with prior knowledge from HTTP/1; None: the client left, or said nothing for too long.
-        seconds = terminal.manager.request_headers_timeout_seconds or terminal.manager.idle_timeout_seconds
-        idle = None
-        data = b""
-        try:
-            while True:
-                try:
-                    more = self.channel.try_recv(SMALL_READ)
-                except OSError:
-                    return None
-                if more == b"":
-                    return data or None
-                if more:
-                    data += more
-                    if len(data) >= 16 or not _PREFACE_START.startswith(data):
-                        return data
-                    continue
-                if idle is None and seconds:
-                    # No cancel scope is needed for this one wait.
-                    idle = self._proxy.deadlines.new(self.channel.end_recv)
-                    idle.arm(self._proxy.deadlines.now() + seconds)
-                await self.channel.wait(READ)
-        finally:
-            if idle is not None:
-                idle.close()
-
-    def _destination(self) -> Address | None:
+    def _find_destination(self) -> Address | None:
         # Where the client wanted to go. None: to this very socket, which would make us dial ourselves for ever.
         sock = self.channel.socket
         model = self._runtime.model

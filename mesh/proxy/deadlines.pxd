@@ -1,6 +1,11 @@
+cdef class _Entry:
+    cdef readonly double at
+    cdef long order
+    cdef readonly Deadline deadline
+
 cdef class Deadline:
     cdef Deadlines _owner
-    cdef object _entry
+    cdef _Entry _entry
     cdef double _queued_at
     cdef readonly double at
     cdef readonly object on_expiry

@@ -46,7 +46,9 @@ class Deadline:
         self.at = math.inf
 
     def close(self) -> None:
+        """Never fire again, and forget the owner: together they would be a cycle for the garbage collector."""
         self.at = math.inf
+        self.on_expiry = _nothing
         if self._entry is not None:
             self._owner.drop(self._entry)
             self._entry = None
@@ -68,16 +70,22 @@ class Deadline:
             self._queue(self.at)
 
 
-class _Entry:
-    __slots__ = ("at", "deadline", "order")
+def _nothing() -> None:
+    """What a closed deadline does."""
 
-    def __init__(self, at: float, order: int, deadline: Deadline) -> None:
+
+class _Entry:
+    at: float
+    order: int
+    deadline: Deadline | None
+
+    def __init__(self, at: cython.double, order: cython.long, deadline: Deadline) -> None:
         self.at = at
         self.order = order
-        self.deadline: Deadline | None = deadline
+        self.deadline = deadline
 
     def __lt__(self, other: _Entry) -> bool:
-        return (self.at, self.order) < (other.at, other.order)
+        return self.at < other.at or (self.at == other.at and self.order < other.order)
 
 
 class Deadlines:
@@ -124,7 +132,7 @@ class Deadlines:
     def sweep(self, now: float) -> float:
         """Fire what is due. Returns: when to look again, infinity when nothing is queued."""
         while self._heap:
-            entry = self._heap[0]
+            entry: _Entry = self._heap[0]
             if entry.deadline is not None and entry.at > now:
                 return entry.at
             heapq.heappop(self._heap)

@@ -1,8 +1,9 @@
 """Downstream HTTP/1: one client connection, its requests one after the other.
 
 States: *waiting* (for a head; ends by the client closing, or by the idle timeout) -> *exchange* -> *waiting*, until
-somebody says close. All of it runs in one cancel scope: a deadline that fires records why and cancels; what is to
-be said then is said from here, in a new scope.
+somebody says close. The poller's callbacks serve it, and there is no task, until something has to wait for the first time
+(`exchange.on_client_bytes`): most connections never have one. The task then runs in one cancel scope: a deadline that fires
+records why and cancels; what is to be said then is said from here, in a new scope.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from dataclasses import replace
 from email.utils import formatdate
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from mesh.codec.events import ProtocolError
 from mesh.model.addr import Address
 from mesh.model.failure import Failure, Flag
-from mesh.proxy.exchange import Decision, decide, exchange, on_client_bytes
+from mesh.proxy.exchange import Decision, begin_request, decide, exchange, on_client_bytes
 from mesh.proxy.failures import (
     DOWNSTREAM_GONE,
     HEADERS_TIMEOUT,
@@ -30,6 +31,7 @@ from mesh.proxy.failures import (
     DownstreamGone,
     reply_for,
 )
+from mesh.proxy.forwarding import Forwarding
 from mesh.proxy.head import is_grpc
 from mesh.proxy.observe.record import Connection, Record
 from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
@@ -54,10 +56,22 @@ class Expired(Enum):
     OVERALL = 3
 
 
-class Downstream(Seat):
-    """One HTTP/1 client connection and its task. Concurrency: that task only, but for the deadlines' callbacks."""
+class Keeper(Protocol):
+    """Whose connection it is: `connection.Accepted`."""
 
-    __slots__ = ("_expired", "_scope")
+    def serve(self) -> None:
+        """Run `Downstream.serve` in a task, and `end` after it."""
+        ...
+
+    def end(self) -> None:
+        """Close the connection, and this with it."""
+        ...
+
+
+class Downstream(Seat):
+    """One HTTP/1 client connection, and its task if it has one. Concurrency: that task, and callbacks of poller and deadlines."""
+
+    __slots__ = ("_expired", "_keeper", "_scope")
 
     def __init__(
         self,
@@ -67,6 +81,7 @@ class Downstream(Seat):
         parker: Parker,
         connection: Connection,
         destination: Address,
+        keeper: Keeper,
         is_tls: bool = False,
     ) -> None:
         expiries = (Expired.IDLE, Expired.TIMEOUT, Expired.OVERALL)
@@ -74,27 +89,41 @@ class Downstream(Seat):
         super().__init__(
             proxy, terminal, channel, parker, connection, destination, is_tls, (idle, timeout, overall)
         )
+        self._keeper = keeper
         self._expired = Expired.NONE
         self._scope: trio.CancelScope | None = None
 
-    async def serve(self, first: bytes) -> None:
-        """Until the connection is over. Args: first: bytes already read. Closes: nothing; the caller does."""
-        if first:
-            self.parser.feed(first)
+    def begin(self, first: bytes) -> None:
+        """Serve by callbacks from here on. Args: first: bytes already read."""
         self.proxy.downstreams.add(self)
-        try:
-            while True:
-                with trio.CancelScope() as scope:
-                    self._scope = scope
-                    await self._serve()
-                    return
-                if not await self._after_expiry():
-                    return
-        finally:
-            self.proxy.downstreams.discard(self)
-            self.idle.close()
-            self.timeout.close()
-            self.overall.close()
+        self.channel.on_idle = partial(on_client_bytes, self)
+        begin_request(self, first)
+
+    async def serve(self) -> None:
+        """Go on in a task, until the connection is over. Closes: nothing; the caller does."""
+        while True:
+            with trio.CancelScope() as scope:
+                self._scope = scope
+                if self._expired is not Expired.NONE:
+                    scope.cancel()  # a deadline was faster than this task
+                await self._serve()
+                return
+            if not await self._after_expiry():
+                return
+
+    def close(self) -> None:
+        """Give back what an exchange holds, and forget the connection, which its owner closes."""
+        self.proxy.downstreams.discard(self)
+        self._abandon()
+        self.idle.close()
+        self.timeout.close()
+        self.overall.close()
+
+    def start_task(self) -> None:
+        self._keeper.serve()
+
+    def hang_up(self) -> None:
+        self._keeper.end()
 
     def close_if_idle(self) -> None:
         """End the connection unless a request is going on, and after it if one is."""
@@ -147,6 +176,8 @@ class Downstream(Seat):
     async def _serve(self) -> None:
         parser, channel = self.parser, self.channel
         headers_seconds = self.terminal.manager.request_headers_timeout_seconds
+        if not await self._go_on():
+            return
         while True:
             try:
                 head = parser.head()
@@ -197,12 +228,17 @@ class Downstream(Seat):
         try:
             await self.parker.park()
         except BaseException:
-            if self.forwarding is not None:
-                self.forwarding.abandon()
-            self.forwarding = self.decision = None
+            self._abandon()
             raise
         finally:
             self.channel.on_idle = None
+        return await self._go_on()
+
+    async def _go_on(self) -> bool:
+        # With what callbacks left to the task. Returns: the connection goes on.
+        if self._expired is not Expired.NONE:
+            self._abandon()
+            await trio.lowlevel.checkpoint_if_cancelled()
         if self.error is not None:
             raise self.error
         decision: Decision | None = self.forwarding or self.decision
@@ -211,10 +247,22 @@ class Downstream(Seat):
             return await self._exchange(decision)
         return not self.is_over
 
+    def _abandon(self) -> None:
+        # The exchange that callbacks began.
+        for begun in (self.forwarding, self.decision):
+            if isinstance(begun, Forwarding):
+                begun.abandon()
+        self.forwarding = self.decision = None
+
     def _expire(self, expired: Expired) -> None:
         self._expired = expired
         if self._scope is not None:
             self._scope.cancel()
+        elif not self.has_task:
+            if self.record is None:
+                self.leave()
+            else:
+                self.resume()
 
     async def _after_expiry(self) -> bool:
         # Returns: whether the connection goes on.

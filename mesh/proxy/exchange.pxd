@@ -6,3 +6,4 @@ from mesh.proxy.seat cimport Seat
 
 cpdef object decide(Seat down, RequestHead head)
 cpdef object on_client_bytes(Seat down)
+cpdef object begin_request(Seat down, bytes data)

@@ -122,7 +122,7 @@ Decision: TypeAlias = "Forwarding | LocalReply | Delayed"
 
 
 def on_client_bytes(down: Seat) -> None:
-    """The poller's callback for the client's connection, while its task is parked between requests."""
+    """The poller's callback for the client's connection between requests, while no task of its runs."""
     try:
         if down.forwarding is not None:
             if down.channel.hung_up:
@@ -131,10 +131,23 @@ def on_client_bytes(down: Seat) -> None:
         data: bytes | None = down.channel.try_recv(SMALL_READ)
         if data is None:
             return
-        head: RequestHead | None = None
         if data:
-            down.parser.feed(data)
-            head = down.parser.head()
+            begin_request(down, data)
+        elif down.parser.is_idle:
+            down.leave()
+        else:
+            down.resume()
+    except OSError:
+        down.resume()  # the task meets the same error, and knows what to do about it
+    except Exception as exc:
+        down.fail(exc)
+
+
+def begin_request(down: Seat, data: bytes) -> None:
+    """Bytes of the client's next request, from a callback: begin it, or leave it to the task if it has to wait."""
+    try:
+        down.parser.feed(data)
+        head: RequestHead | None = down.parser.head()
         if head is None:
             down.resume()
             return
@@ -146,7 +159,7 @@ def on_client_bytes(down: Seat) -> None:
                 return
         down.decision = decision
         down.resume()
-    except (OSError, ProtocolError):
+    except ProtocolError:
         down.resume()  # the task meets the same error, and knows what to do about it
     except Exception as exc:
         down.fail(exc)

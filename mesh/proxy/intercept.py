@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,8 +16,8 @@ import trio
 
 from mesh.model.addr import Address
 from mesh.model.listener import Direction, Listener
-from mesh.proxy.connection import serve_connection
-from mesh.proxy.poller import READ, Channel, Parker
+from mesh.proxy.connect import set_nodelay
+from mesh.proxy.connection import Accepted
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _BACKLOG = 4096
 _ACCEPTS_PER_TURN = 64
-_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_PAUSE_SECONDS = 0.1
 
 
 class Listeners:
@@ -38,14 +37,14 @@ class Listeners:
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
-        self._sockets: dict[tuple[str, Address], tuple[socket.socket, trio.CancelScope]] = {}
+        self._open_ones: dict[tuple[str, Address], _Acceptor] = {}
         self.nursery: trio.Nursery | None = None
         self.accepted: dict[str, int] = {}
 
     def addresses(self, name: str) -> list[Address]:
         """Where a listener is bound, with the real port where the configuration says 0."""
         return [
-            Address(*sock.getsockname()[:2]) for (listener, _), (sock, _) in self._sockets.items() if listener == name
+            acceptor.bound for (listener, _), acceptor in self._open_ones.items() if listener == name
         ]
 
     def update(self, listeners: Mapping[str, ListenerRuntime]) -> dict[str, str]:
@@ -56,11 +55,11 @@ class Listeners:
             if runtime.model.bind_to_port
             for address in (runtime.model.address, *runtime.model.additional_addresses)
         }
-        for key in [key for key in self._sockets if key not in wanted]:
+        for key in [key for key in self._open_ones if key not in wanted]:
             self._close(key)
         problems: dict[str, str] = {}
         for (name, address), model in wanted.items():
-            if (name, address) not in self._sockets:
+            if (name, address) not in self._open_ones:
                 problem = self._open(name, address, is_first=address == model.address)
                 if problem:
                     problems[name] = problem
@@ -68,13 +67,13 @@ class Listeners:
 
     def close_inbound(self) -> None:
         """Stop accepting for others; the application's own outbound connections are still taken."""
-        for name, address in list(self._sockets):
+        for name, address in list(self._open_ones):
             runtime = self._proxy.current.listeners.get(name)
             if runtime is None or self._proxy.drain.concerns(is_outbound(runtime.model)):
                 self._close((name, address))
 
     def close(self) -> None:
-        for key in list(self._sockets):
+        for key in list(self._open_ones):
             self._close(key)
 
     def _open(self, name: str, address: Address, is_first: bool) -> str:
@@ -87,54 +86,59 @@ class Listeners:
             _log.error("listener %s cannot bind %s: %s", name, address, exc.strerror)
             return f"cannot bind {address}: {exc.strerror}"
         assert self.nursery is not None, "update() before run()"
-        scope = trio.CancelScope()
-        self._sockets[name, address] = (sock, scope)
-        channel = self._proxy.poller.open(sock, Parker())
-        self.nursery.start_soon(self._accept, name, sock, channel, Address(*sock.getsockname()[:2]), scope)
+        self._open_ones[name, address] = _Acceptor(self._proxy, name, sock)
         return ""
 
     def _close(self, key: tuple[str, Address]) -> None:
-        sock, scope = self._sockets.pop(key)
-        scope.cancel()
-        self._proxy.poller.forget(sock.fileno())
-        sock.close()
+        self._open_ones.pop(key).close()
 
-    async def _accept(
-        self, name: str, sock: socket.socket, channel: Channel, local: Address, scope: trio.CancelScope
-    ) -> None:
-        with scope:
-            while True:
-                await trio.lowlevel.checkpoint_if_cancelled()  # closed before it began
-                if await self._accept_some(name, sock, local):
-                    await trio.lowlevel.checkpoint()
-                else:
-                    await channel.wait(READ)
 
-    async def _accept_some(self, name: str, sock: socket.socket, local: Address) -> bool:
-        # Returns: whether there may be more.
-        assert self.nursery is not None
+class _Acceptor:
+    """A listening socket. bound: its address, with the real port."""
+
+    def __init__(self, proxy: Proxy, name: str, sock: socket.socket) -> None:
+        self.bound = Address(*sock.getsockname()[:2])
+        self._proxy = proxy
+        self._name = name
+        self._sock = sock
+        self._channel = proxy.poller.listen(sock, self._accept)
+        self._pause = proxy.deadlines.new(self._unmute)
+
+    def close(self) -> None:
+        self._pause.close()
+        self._channel.close()
+
+    def _accept(self) -> None:
+        # The poller's callback, again and again while connections wait.
+        counts = self._proxy.listeners.accepted
         for _ in range(_ACCEPTS_PER_TURN):
+            if not self._channel.is_open:
+                return
             try:
-                accepted, remote = sock.accept()
+                sock, remote = self._sock.accept()
             except BlockingIOError:
-                return False
-            except ConnectionAbortedError:
-                continue
+                return
             except OSError as exc:
-                if exc.errno not in _EXHAUSTED:
-                    raise
-                # Nothing to do but to wait for others to close: without the pause this would be a busy loop.
-                _log.error("listener %s cannot accept: %s", name, os.strerror(exc.errno))
-                await trio.sleep(0.1)
-                return True
-            runtime = self._proxy.current.listeners.get(name)
+                self._failed(exc)
+                return
+            runtime = self._proxy.current.listeners.get(self._name)
             if runtime is None:
-                accepted.close()
+                sock.close()
                 continue
-            accepted.setblocking(False)
-            self.accepted[name] = self.accepted.get(name, 0) + 1
-            self.nursery.start_soon(serve_connection, self._proxy, runtime, accepted, remote, local)
-        return True
+            sock.setblocking(False)
+            counts[self._name] = counts.get(self._name, 0) + 1
+            Accepted(self._proxy, runtime, sock, remote, self.bound).begin()
+
+    def _failed(self, error: OSError) -> None:
+        if error.errno == errno.ECONNABORTED:
+            return  # by the client; the poller calls again if there are others
+        # Out of descriptors or memory: nothing to do but to wait for others to close. Without a pause this would be a busy loop.
+        _log.error("listener %s cannot accept: %s", self._name, error.strerror)
+        self._proxy.poller.mute(self._channel)
+        self._pause.arm(self._proxy.deadlines.now() + _PAUSE_SECONDS)
+
+    def _unmute(self) -> None:
+        self._proxy.poller.unmute(self._channel)
 
 
 def is_outbound(model: Listener) -> bool:
@@ -149,6 +153,7 @@ def _bind(address: Address) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # A proxy that takes over binds beside the one that drains.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        set_nodelay(sock)  # accepted connections inherit it
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address.host, address.port))

@@ -16,6 +16,7 @@ from mesh.model.endpoint import LoadAssignment
 from mesh.model.listener import Direction, FilterChain, TcpProxy
 from mesh.model.snapshot import Snapshot
 from mesh.proxy.clusters import ClusterRuntime
+from mesh.proxy.connection import Accepted
 from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.drain import Drain
@@ -69,6 +70,7 @@ class Proxy:
         self.crashes = 0
         self.listeners = Listeners(self)
         self.mirrors = Mirrors(self)
+        self.connections: set[Accepted] = set()
         self.downstreams: set[Downstream] = set()
         self._upstreams: trio.Nursery | None = None
         telemetry.registry.add_collector(self._families)
@@ -96,6 +98,8 @@ class Proxy:
                     await trio.sleep_forever()
                 finally:
                     self.listeners.close()
+            for accepted in tuple(self.connections):
+                accepted.end()  # callbacks served it: the others ended with their tasks
 
     def apply(self, snapshot: Snapshot) -> dict[str, str]:
         """Make a configuration the current one. Returns: resource or listener name -> why it is not (fully) in use."""

@@ -29,3 +29,4 @@ cdef class Poller:
     cdef public list after_batch
 
     cdef bint _dispatch(self) except -1
+    cpdef object flush(self)

@@ -13,6 +13,7 @@ import resource
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any, ClassVar, Final
 
@@ -217,6 +218,24 @@ class Poller:
         self._epoll.register(channel.fd, _EDGE)
         return channel
 
+    def listen(self, sock: socket.socket, on_ready: Callable[[], None]) -> Channel:
+        """Watch a listening socket, without edges: `on_ready` is called after every batch in which connections wait.
+
+        After the batch, because a descriptor that the batch closes may be the very next one that accept returns.
+        """
+        channel = Channel(self, sock, Parker(), True)
+        channel.on_idle = partial(self._defer, on_ready)
+        self._channels[channel.fd] = channel
+        self._epoll.register(channel.fd, select.EPOLLIN)
+        return channel
+
+    def mute(self, channel: Channel) -> None:
+        """Do not call a listening socket's `on_ready` until `unmute`."""
+        self._epoll.modify(channel.fd, 0)
+
+    def unmute(self, channel: Channel) -> None:
+        self._epoll.modify(channel.fd, select.EPOLLIN)
+
     def replace(self, fd: int, channel: Channel) -> None:
         """The descriptor's events go to another channel."""
         self._channels[fd] = channel
@@ -262,11 +281,18 @@ class Poller:
                 channel.parker.wake()
             elif channel.on_idle is not None:
                 channel.on_idle()
+        self.flush()
+        return bool(events)
+
+    def flush(self) -> None:
+        """Do what callbacks put off: at the end of every batch, and after a task has called what callbacks call."""
         while self.after_batch:
             batch, self.after_batch = self.after_batch, []
             for act in batch:
                 act()
-        return bool(events)
+
+    def _defer(self, act: Callable[[], None]) -> None:
+        self.after_batch.append(act)
 
 
 @cython.annotation_typing(False)  # type: ignore[untyped-decorator]  # whatever can wait like a Channel will do

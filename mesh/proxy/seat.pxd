@@ -22,6 +22,7 @@ cdef class Seat:
     cdef public bint has_started
     cdef public bint must_close
     cdef public bint is_over
+    cdef public bint has_task
     cdef public object decision
     cdef public object forwarding
     cdef public object error
@@ -31,5 +32,6 @@ cdef class Seat:
 
     cpdef object after_exchange(self, bint keep, double now)
     cpdef object resume(self)
+    cpdef object leave(self)
     cpdef object finish(self, Record record)
     cpdef bint is_draining(self) except -1

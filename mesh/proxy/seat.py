@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Seat: what the steps of an exchange know and change of the client's connection that they serve.
 
-`downstream_h1.Downstream` is a seat with a task. Everything here is synchronous, so that the poller's callbacks can
-end an exchange without waking that task.
+`downstream_h1.Downstream` is a seat that can have a task. Everything here is synchronous, so that the poller's callbacks
+can serve a connection from its first request to its last without one.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 
 class Seat:
-    """One HTTP/1 client connection. Concurrency: its own task, and callbacks while that is parked.
+    """One HTTP/1 client connection. Concurrency: its own task, and callbacks while that is parked or not there yet.
 
     destination: where the client wanted to go. record, head: of the exchange that is going on.
     has_started: a byte of the current response may have left. must_close: no further request after this one.
     is_over: the connection ends with the response that just went out.
+    has_task: the connection's task was started. It is when something has to wait for the first time, and then stays.
     forwarding, decision, error: what a callback leaves to the task: an exchange to go on with, one to begin, a bug.
     """
 
@@ -57,6 +58,7 @@ class Seat:
     has_started: bool
     must_close: bool
     is_over: bool
+    has_task: bool
     decision: Decision | None
     forwarding: Forwarding | None
     error: Exception | None
@@ -89,7 +91,7 @@ class Seat:
         self.parser = RequestParser(terminal.limits)
         self.record = None
         self.head = None
-        self.has_started = self.must_close = self.is_over = False
+        self.has_started = self.must_close = self.is_over = self.has_task = False
         self.decision = None
         self.forwarding = None
         self.error = None
@@ -101,8 +103,7 @@ class Seat:
         """A response went out from a callback. keep: the connection can serve another request."""
         self.forwarding = None
         if not keep:
-            self.is_over = True
-            self.resume()
+            self.leave()
             return
         self.parser.next()
         if self.parser.buffered or self.channel.is_readable or self.must_close:
@@ -113,13 +114,33 @@ class Seat:
             self.idle.arm(now + seconds)
 
     def resume(self) -> None:
-        """Wake the task. From here on the connection is its own.
+        """Wake the task, or start it. From here on the connection is its own.
 
         Events that come before the task runs must not be decided by callbacks any more: they would take the body of the
         request that woke it for the next head.
         """
         self.channel.on_idle = None
-        self.parker.wake()
+        if self.has_task:
+            self.parker.wake()
+        else:
+            self.has_task = True
+            self.start_task()
+
+    def leave(self) -> None:
+        """The connection is over."""
+        self.is_over = True
+        if self.has_task:
+            self.resume()
+        else:
+            self.hang_up()
+
+    def start_task(self) -> None:
+        """Start what goes on where the callbacks could not."""
+        raise NotImplementedError
+
+    def hang_up(self) -> None:
+        """Close a connection that has no task to do so."""
+        raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
         """A callback failed: the connection's task is to raise this at its boundary."""

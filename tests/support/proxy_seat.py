@@ -13,6 +13,19 @@ from mesh.proxy.poller import Parker
 from mesh.proxy.snapshots import HttpTerminal
 
 
+class FakeKeeper:
+    """Counts what a connection without a task asks for."""
+
+    def __init__(self) -> None:
+        self.started = self.ended = 0
+
+    def serve(self) -> None:
+        self.started += 1
+
+    def end(self) -> None:
+        self.ended += 1
+
+
 class FakeChannel:
     """The client's side: takes everything."""
 
@@ -31,19 +44,22 @@ class FakeChannel:
         self.sent += data
 
 
-def seat(proxy: Proxy, parker: Parker | None = None) -> Downstream:
-    """A connection of the listener "test"."""
+def seat(proxy: Proxy, parker: Parker | None = None, keeper: FakeKeeper | None = None) -> Downstream:
+    """A connection of the listener "test"; with a keeper, one that has no task yet."""
     runtime = proxy.current.listeners["test"]
     terminal = runtime.terminal(runtime.model.chains[0])
     assert isinstance(terminal, HttpTerminal)
-    return Downstream(
+    down = Downstream(
         proxy,
         terminal,
         FakeChannel(),  # type: ignore[arg-type]
         parker or Parker(),
         Connection("1.2.3.4:5"),
         Address("1.1.1.1", 80),
+        keeper or FakeKeeper(),
     )
+    down.has_task = keeper is None
+    return down
 
 
 def seated(proxy: Proxy, request: bytes) -> tuple[Forwarding, Downstream]:

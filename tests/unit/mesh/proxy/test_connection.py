@@ -25,7 +25,7 @@ async def test_a_connection_no_chain_wants_is_closed_and_counted() -> None:
 async def test_a_bug_ends_one_connection_and_is_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def explode(self: object, first: bytes) -> None:
+    async def explode(self: object) -> None:
         raise ExceptionGroup("two at once", [ValueError("a"), KeyError("b")])
 
     config = snapshot(listener(manager(routes(forward("a")))), cluster("a", 1))

@@ -1,7 +1,6 @@
 import pytest
 
 from mesh.codec.h1 import RequestHead
-from mesh.model.addr import Address
 from mesh.model.failure import Flag
 from mesh.model.match import PathKind, PathMatch, RouteMatch
 from mesh.model.route import (
@@ -17,25 +16,16 @@ from mesh.model.route import (
 from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.exchange import Delayed, decide
 from mesh.proxy.forwarding import Forwarding
-from mesh.proxy.observe.record import Connection
-from mesh.proxy.poller import Parker
 from mesh.proxy.reply import LocalReply
 from tests.support.proxy import cluster, forward, listener, manager, routes, running, snapshot
-
-
-class FakeChannel:
-    hung_up = is_readable = False
-    on_idle = None
-
+from tests.support.proxy_seat import seat
 
 TO_A = ForwardAction((WeightedCluster("a"),))
 
 
 async def decided(request: bytes, *items: Route) -> tuple[Forwarding | LocalReply | Delayed, Downstream]:
     async with running(snapshot(listener(manager(routes(*items))), cluster("a", 1))) as proxy:
-        runtime = proxy.current.listeners["test"]
-        terminal = runtime.terminal(runtime.model.chains[0])
-        down = Downstream(proxy, terminal, FakeChannel(), Parker(), Connection("1.2.3.4:5"), Address("1.1.1.1", 80))  # type: ignore[arg-type]
+        down = seat(proxy)
         down.parser.feed(request)
         head = down.parser.head()
         assert isinstance(head, RequestHead)

@@ -8,7 +8,7 @@ from mesh.proxy.pipeline import Proxy
 from mesh.proxy.poller import Parker
 from tests.support.observe import head
 from tests.support.proxy import cluster, forward, listener, manager, routes, running, snapshot
-from tests.support.proxy_seat import seat
+from tests.support.proxy_seat import FakeKeeper, seat
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -20,10 +20,10 @@ class CountingParker(Parker):
         type(self).woken += 1
 
 
-def begun(proxy: Proxy) -> Downstream:
+def begun(proxy: Proxy, keeper: FakeKeeper | None = None) -> Downstream:
     """A connection inside its first request."""
     CountingParker.woken = 0
-    down = seat(proxy, CountingParker())
+    down = seat(proxy, CountingParker(), keeper)
     down.parser.feed(GET)
     assert down.parser.head() is not None
     return down
@@ -59,6 +59,23 @@ async def test_the_task_is_woken_to_close() -> None:
         down = begun(proxy)
         down.after_exchange(False, 100.0)
         assert CountingParker.woken == 1 and down.is_over
+
+
+async def test_a_task_is_started_once_when_something_has_to_wait() -> None:
+    async with running(CONFIG) as proxy:
+        keeper = FakeKeeper()
+        down = begun(proxy, keeper)
+        down.resume()
+        down.resume()
+        assert (keeper.started, keeper.ended, CountingParker.woken, down.has_task) == (1, 0, 1, True)
+
+
+async def test_a_connection_without_a_task_is_closed_at_once() -> None:
+    async with running(CONFIG) as proxy:
+        keeper = FakeKeeper()
+        down = begun(proxy, keeper)
+        down.after_exchange(False, 100.0)
+        assert (keeper.started, keeper.ended, down.is_over) == (0, 1, True)
 
 
 async def test_the_end_of_an_exchange_lifts_its_deadlines_and_is_observed() -> None:
