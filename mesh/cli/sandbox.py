@@ -16,8 +16,9 @@ from mesh.cli.install import CHARTS, SYSTEM_NAMESPACE, Document, documents, inst
 from mesh.cli.kube import Kube, KubeError
 from mesh.cli.options import DEFAULT_SANDBOX, Format, Output, SandboxName
 from mesh.cli.output import document, step, table
-from mesh.sandbox import supervisor
+from mesh.sandbox import forwardclient, supervisor
 from mesh.sandbox.attachment import Attachment
+from mesh.sandbox.failure import SandboxError
 from mesh.sandbox.layout import BadName, Layout, locate
 
 GATEWAY = f"{SYSTEM_NAMESPACE}/triomesh-ingressgateway"
@@ -63,9 +64,9 @@ def bring_up(name: str, otlp: str = "", with_mesh: bool = True, to: Target | Non
             return Running(name, str(sandbox.kubeconfig), "", kube)
         step("installing the mesh: CRDs, control plane, injector, ingress gateway, collector")
         install_crds(kube)
-        install_mesh(kube, manifests(supervisor.reach(name, attach.host_address(otlp)) if otlp else ""))
-        address = supervisor.wait_forward(name, GATEWAY, 80)
-    except (supervisor.SandboxError, BadName) as exc:
+        install_mesh(kube, manifests(forwardclient.reach(name, attach.host_address(otlp)) if otlp else ""))
+        address = forwardclient.wait_forward(name, GATEWAY, 80)
+    except (SandboxError, BadName) as exc:
         raise CommandError(str(exc), UNREACHABLE) from exc
     step(f"the ingress gateway is at http://{address}")
     return Running(name, str(sandbox.kubeconfig), f"http://{address}", kube)
@@ -82,7 +83,7 @@ def take_down(name: str) -> bool:
         left = [] if attachment is None else _detach_first(layout, attachment)
         kube = Kube(str(layout.kubeconfig)) if attachment is not None else None
         found = supervisor.down(name, progress=step)
-    except (supervisor.SandboxError, BadName) as exc:
+    except (SandboxError, BadName) as exc:
         raise CommandError(str(exc)) from exc
     if kube is not None:
         step("removing the node from the API server")
@@ -196,7 +197,7 @@ def named(name: str) -> str:
 def _status(name: str) -> supervisor.Status:
     try:
         return supervisor.status(name)
-    except (supervisor.SandboxError, BadName) as exc:
+    except (SandboxError, BadName) as exc:
         raise CommandError(str(exc), UNREACHABLE) from exc
 
 

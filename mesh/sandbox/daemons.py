@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
+import mesh
 from mesh.sandbox import linux
 
 _log = logging.getLogger("supervisor")
@@ -35,7 +36,8 @@ class Program:
 class Daemon:
     """One daemon, through all its restarts."""
 
-    def __init__(self, program: Program, state: Path, source: Path) -> None:
+    def __init__(self, program: Program, state: Path, source: Path, on_change: Callable[[], None] = lambda: None) -> None:
+        """on_change: called when it has started, is ready, or has ended."""
         self.program = program
         self.ready = trio.Event()
         self.pid = 0
@@ -44,7 +46,7 @@ class Daemon:
         self.restarts = 0
         self.last_exit: str | None = None
         self.stopping = False
-        self._state, self._source = state, source
+        self._state, self._source, self._on_change = state, source, on_change
         self._process: subprocess.Popen[bytes] | None = None
 
     async def run(self) -> None:
@@ -108,6 +110,7 @@ class Daemon:
             )
         self._process, self.pid, self.started_at = process, process.pid, time.time()
         self.start_time = linux.start_time(process.pid)
+        self._on_change()
         assert process.stdout is not None
         pidfd = os.pidfd_open(process.pid)
         try:
@@ -120,6 +123,7 @@ class Daemon:
             process.stdout.close()
             code = process.wait() if process.poll() is not None else None
         self.last_exit = "killed" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+        self._on_change()
 
     async def _read_output(self, fd: int) -> None:
         """The one line `ready`; anything else goes to our own log."""
@@ -130,6 +134,7 @@ class Daemon:
                 for line in lines:
                     if line == b"ready":
                         self.ready.set()
+                        self._on_change()
                     else:
                         _log.info("%s: %s", self.program.name, line.decode(errors="replace"))
 
@@ -139,6 +144,11 @@ def command(program: Program) -> Sequence[str]:
     place = ("--netns", program.netns) if program.netns else ()
     enter = (sys.executable, "-m", "mesh.sandbox.enter", "--parent", str(os.getpid()), *place, "--")
     return (*enter, sys.executable, "-m", *program.arguments)
+
+
+def checkout() -> Path:
+    """The directory that `mesh` is imported from: the daemons' PYTHONPATH."""
+    return Path(mesh.__path__[0]).resolve().parent
 
 
 def environment(state: Path, source: Path, base: Mapping[str, str]) -> dict[str, str]:

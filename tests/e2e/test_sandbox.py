@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.sandbox import linux, supervisor
+from mesh.sandbox import forwardclient, linux, supervisor
 from tests.support import sandbox as support
 from tests.support.sandbox import Cluster, start_sandbox
 
@@ -105,7 +105,7 @@ def test_a_load_balancer_is_reached_from_the_host(sandbox: Cluster) -> None:
     with sandbox.namespace() as ns:
         sandbox.apply(WEB, ns)
         sandbox.wait("deployment/web", "Available", ns)
-        address = supervisor.wait_forward(sandbox.name, f"{ns}/web", 80)
+        address = forwardclient.wait_forward(sandbox.name, f"{ns}/web", 80)
         with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
             assert answer.status == 200
         host, port = address.split(":")

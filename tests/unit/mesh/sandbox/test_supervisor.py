@@ -1,4 +1,4 @@
-"""One sandbox from `up` to `down`, a crash between, and what is refused."""
+"""One sandbox from `up` to `down`, and a crash between."""
 
 import os
 import select
@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mesh.sandbox import leftovers, linux, supervisor
-from mesh.sandbox.attachment import SCHEDULER, Attachment
-from mesh.sandbox.layout import Layout, locate
-from mesh.sandbox.supervisor import SandboxError, Supervisor
+from mesh.sandbox import forwardclient, leftovers, linux, supervisor
+from mesh.sandbox.failure import SandboxError
+from mesh.sandbox.layout import locate
 from tests.support.sandbox import start_sandbox
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root (namespaces, mounts)")
@@ -26,11 +25,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_sandbox_that_is_not_there(state: Path) -> None:
     assert supervisor.status("none").state == "absent"
-    assert supervisor.down("none") is False and supervisor.forwards("none") == {}
-    with pytest.raises(SandboxError, match="no host address for Service ns/web port 80"):
-        supervisor.wait_forward("none", "ns/web", 80, 1)
-    with pytest.raises(SandboxError, match="forwarder does not answer"):
-        supervisor.reach("none", "127.0.0.1:1")
+    assert supervisor.down("none") is False
 
 
 def test_a_record_of_a_process_that_is_gone_is_a_crash(state: Path) -> None:
@@ -40,47 +35,6 @@ def test_a_record_of_a_process_that_is_gone_is_a_crash(state: Path) -> None:
     assert supervisor.status("left").state == "crashed"
     layout.supervisor_file.write_text("{")
     assert supervisor.status("left").state == "crashed"
-
-
-def test_the_port_of_an_earlier_run_is_kept_when_it_is_free(tmp_path: Path) -> None:
-    file = tmp_path / "kubeconfig"
-    assert supervisor._read_port(file) == 0
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        for text in (f"clusters:\n- cluster:\n    server: https://127.0.0.1:{port}\n", f'{{"clusters": [{{"cluster": {{"server": "https://127.0.0.1:{port}", "x": 1}}}}]}}'):
-            file.write_text(text)
-            assert supervisor._read_port(file) == port
-        with supervisor._bind_host(port) as other:
-            assert other.getsockname()[1] not in (0, port)
-    with supervisor._bind_host(port) as again:
-        assert again.getsockname() == ("127.0.0.1", port)
-
-
-def test_the_last_words_of_a_daemon(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    assert supervisor._last_line(log) == "it said nothing"
-    log.write_text("one\nthe reason\n \n")
-    assert supervisor._last_line(log) == "the reason"
-
-
-@pytest.mark.parametrize(
-    ("controllers", "programs", "only"),
-    [
-        (None, ["apiserver", "runtime", "forward", "controllers", "node"], None),
-        (("workloads", "garbage", SCHEDULER), ["runtime", "forward", "controllers", "node"], "workloads,garbage"),
-        ((), ["runtime", "forward", "node"], None),
-    ],
-)
-def test_an_attached_sandbox_runs_what_its_cluster_lacks(tmp_path: Path, controllers: tuple[str, ...] | None, programs: list[str], only: str | None) -> None:
-    layout = Layout("a", tmp_path)
-    if controllers is not None:
-        Attachment("https://127.0.0.1:1", controllers).write(layout.attachment_file)
-    made = {program.name: program for program in Supervisor(layout, -1)._programs([7, 8])}
-    assert list(made) == programs
-    words = " ".join(word for program in made.values() for word in program.arguments)
-    assert (f"--only {only}" in words) is (only is not None)
-    assert ("--no-scheduler" in words) is (controllers is not None and SCHEDULER not in controllers)
-    assert ("--listen-fd 7 --listen-fd 8" in words) is (controllers is None)
 
 
 @root
@@ -94,9 +48,9 @@ def test_a_sandbox_survives_its_supervisor_and_leaves_nothing() -> None:
         assert again.api_url == found.api_url and supervisor.status(made.name).daemons == found.daemons
         with socket.create_server(("127.0.0.1", 0)) as outside:
             target = f"127.0.0.1:{outside.getsockname()[1]}"
-            assert supervisor.reach(made.name, target).startswith("198.18.0.1:")
+            assert forwardclient.reach(made.name, target).startswith("198.18.0.1:")
         with pytest.raises(SandboxError, match="cannot be made reachable"):
-            supervisor.reach(made.name, "nonsense")
+            forwardclient.reach(made.name, "nonsense")
         # The kernel takes every daemon with a supervisor that is killed, and `up` takes the state up again.
         pids = [daemon.pid for daemon in found.daemons]
         ends = [os.pidfd_open(pid) for pid in pids]
