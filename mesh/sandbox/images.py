@@ -1,5 +1,6 @@
 """Images without a registry: a table says which local command stands in for which image. The table is `images.yaml`."""
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import yaml
 
+_log = logging.getLogger("images")
 BUILT_IN = Path(__file__).with_name("images.yaml")
 _FIELDS = frozenset({"image", "tag", "command", "args", "env", "user", "group", "workdir"})
 
@@ -63,6 +65,27 @@ class ImageTable:
             f'no local command stands in for image "{reference}": the sandbox has no registry; add an entry '
             f'{{image: "{name}", command: [...]}} to {self._user_file}'
         )
+
+
+class ImageResolver:
+    """The image table, read again when the user's file changes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp: float | None = None
+        self._table: ImageTable | None = None
+
+    def __call__(self, reference: str) -> Image:
+        """Raises: UnknownImage. A table that is broken is said in the log; the last good one stays in force."""
+        stamp = self._file.stat().st_mtime if self._file.exists() else 0.0
+        if self._table is None or stamp != self._stamp:
+            try:
+                self._table = load_table(self._file)
+            except BadTable as exc:
+                _log.error("%s", exc)
+                self._table = self._table or ImageTable(parse_table(BUILT_IN.read_text(), str(BUILT_IN)), self._file)
+            self._stamp = stamp
+        return self._table.resolve(reference)
 
 
 def load_table(user_file: Path) -> ImageTable:

@@ -13,7 +13,7 @@ import trio
 from mesh.sandbox import netns
 from mesh.sandbox.dnsserver import DnsServer
 from mesh.sandbox.events import EventRecorder
-from mesh.sandbox.images import BadTable, Image, ImageTable, load_table
+from mesh.sandbox.images import ImageResolver
 from mesh.sandbox.informer import Informer
 from mesh.sandbox.ipam import AddressPool
 from mesh.sandbox.kubeclient import (
@@ -94,26 +94,6 @@ class Node:
             self.workers.pop(worker.uid, None)
             for references in self._references:
                 references.release(worker.uid)
-
-
-class ImageResolver:
-    """The image table, read again when the user's file changes."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._stamp: float | None = None
-        self._table: ImageTable | None = None
-
-    def __call__(self, reference: str) -> Image:
-        stamp = self._file.stat().st_mtime if self._file.exists() else 0.0
-        if self._table is None or stamp != self._stamp:
-            try:
-                self._table = load_table(self._file)
-            except BadTable as exc:
-                _log.error("%s", exc)
-                self._table = self._table or load_table(Path(os.devnull + ".none"))
-            self._stamp = stamp
-        return self._table.resolve(reference)
 
 
 async def run(layout: Layout, with_scheduler: bool) -> None:

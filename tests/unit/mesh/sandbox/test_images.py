@@ -1,10 +1,11 @@
 """Which command stands in for which image."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from mesh.sandbox.images import BadTable, UnknownImage, load_table, parse_table, split_reference
+from mesh.sandbox.images import BadTable, ImageResolver, UnknownImage, load_table, parse_table, split_reference
 
 NO_FILE = Path("/nonexistent/images.yaml")
 
@@ -72,3 +73,29 @@ def test_the_users_table_wins(tmp_path: Path) -> None:
 def test_a_malformed_table_names_the_entry(text: str, message: str) -> None:
     with pytest.raises(BadTable, match=message):
         parse_table(text, "t.yaml")
+
+
+def test_the_users_images_count_as_soon_as_they_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "images.yaml"
+    resolve = ImageResolver(file)
+    assert resolve("busybox:1").args == ("sh",)
+    with pytest.raises(UnknownImage):
+        resolve("mine:1")
+    file.write_text("images: [{image: mine, command: [one]}]")
+    os.utime(file, (1000, 1000))
+    assert resolve("mine:1").command == ("one",)
+    file.write_text("images: [{image: mine, command: [two]}]")
+    os.utime(file, (2000, 2000))
+    assert resolve("mine:1").command == ("two",)
+
+
+def test_a_broken_table_is_said_and_the_last_good_one_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "images.yaml"
+    file.write_text("images: [{image: mine, command: [one]}]")
+    os.utime(file, (1000, 1000))
+    resolve = ImageResolver(file)
+    assert resolve("mine:1").command == ("one",)
+    file.write_text("images: [{image: mine, colour: red}]")
+    os.utime(file, (2000, 2000))
+    assert resolve("mine:1").command == ("one",) and "colour" in caplog.text
+    assert ImageResolver(file)("busybox:1").args == ("sh",)  # one that is broken from the start leaves the built-in one

@@ -1,43 +1,16 @@
-"""The node agent's table of images, its pods, and what an earlier one left."""
+"""The node agent's pods, and what an earlier one left."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from mesh.sandbox.images import UnknownImage
 from mesh.sandbox.kubeclient import PODS
-from mesh.sandbox.node.main import ImageResolver, _remove_orphans
+from mesh.sandbox.node.main import _remove_orphans
 from tests.support.node import is_running, node
 from tests.support.node_runtime import runtime
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root (namespaces, mounts)")
-
-
-def test_the_users_images_count_as_soon_as_they_are_written(tmp_path: Path) -> None:
-    file = tmp_path / "images.yaml"
-    resolve = ImageResolver(file)
-    assert resolve("busybox:1").args == ("sh",)
-    with pytest.raises(UnknownImage):
-        resolve("mine:1")
-    file.write_text("images: [{image: mine, command: [one]}]")
-    os.utime(file, (1000, 1000))
-    assert resolve("mine:1").command == ("one",)
-    file.write_text("images: [{image: mine, command: [two]}]")
-    os.utime(file, (2000, 2000))
-    assert resolve("mine:1").command == ("two",)
-
-
-def test_a_broken_table_is_said_and_the_last_good_one_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = tmp_path / "images.yaml"
-    file.write_text("images: [{image: mine, command: [one]}]")
-    os.utime(file, (1000, 1000))
-    resolve = ImageResolver(file)
-    assert resolve("mine:1").command == ("one",)
-    file.write_text("images: [{image: mine, colour: red}]")
-    os.utime(file, (2000, 2000))
-    assert resolve("mine:1").command == ("one",) and "colour" in caplog.text
-    assert ImageResolver(file)("busybox:1").args == ("sh",)  # one that is broken from the start leaves the built-in one
 
 
 @needs_root
