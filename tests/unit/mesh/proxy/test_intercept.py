@@ -1,6 +1,9 @@
+import resource
 from dataclasses import replace
 
+import pytest
 import trio
+import trio.testing
 
 from mesh.model.addr import Address
 from mesh.model.listener import Direction
@@ -44,3 +47,23 @@ async def test_a_drain_closes_what_others_connect_to() -> None:
     async with running(replace(CONFIG, listeners={"test": MODEL, "in": inbound})) as proxy:
         proxy.listeners.close_inbound()
         assert proxy.listeners.addresses("in") == [] and proxy.listeners.addresses("test")
+
+
+async def test_without_descriptors_accepting_pauses_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(CONFIG) as proxy:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        stream = trio.socket.socket()
+        # One descriptor less than there are: the client's socket is made, the proxy's cannot be.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (stream.fileno() + 1, hard))
+        try:
+            await stream.connect(("127.0.0.1", port_of(proxy)))
+            with trio.fail_after(2):
+                while not caplog.records:
+                    await trio.testing.wait_all_tasks_blocked()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert "listener test cannot accept: Too many open files" in caplog.records[0].getMessage()
+        await stream.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        with trio.fail_after(2):
+            assert (await stream.recv(12)) == b"HTTP/1.1 503"
+        stream.close()

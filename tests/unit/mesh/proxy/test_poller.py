@@ -150,3 +150,44 @@ async def test_a_recv_can_be_ended_from_outside() -> None:
 
 def test_the_descriptor_limit_is_the_hard_one() -> None:
     assert raise_descriptor_limit() >= 1024
+
+
+async def test_a_listening_socket_is_called_for_as_long_as_connections_wait() -> None:
+    poller = Poller()
+    calls = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+
+        def accept() -> None:
+            nonlocal calls
+            calls += 1
+            server.accept()[0].close()
+
+        channel = poller.listen(server, accept)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poller.run)
+            for _ in range(2):
+                await (await trio.open_tcp_stream(*server.getsockname())).aclose()
+            with trio.fail_after(1):
+                while calls < 2:
+                    await trio.testing.wait_all_tasks_blocked()
+            poller.mute(channel)
+            await (await trio.open_tcp_stream(*server.getsockname())).aclose()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert calls == 2
+            poller.unmute(channel)
+            with trio.fail_after(1):
+                while calls < 3:
+                    await trio.testing.wait_all_tasks_blocked()
+            channel.close()
+            nursery.cancel_scope.cancel()
+    poller.close()
+
+
+async def test_what_callbacks_put_off_is_done_even_if_it_puts_off_more() -> None:
+    poller = Poller()
+    done: list[int] = []
+    poller.after_batch.append(lambda: (done.append(1), poller.after_batch.append(lambda: done.append(2)))[0])
+    poller.flush()
+    assert (done, poller.after_batch) == ([1, 2], [])
+    poller.close()
