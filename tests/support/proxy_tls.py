@@ -42,6 +42,15 @@ class Authority:
         )
         return TlsCertificate(leaf.public_bytes(serialization.Encoding.PEM), private)
 
+    def sign(self, csr_pem: str, *names: str, lifetime: timedelta = timedelta(days=1)) -> str:
+        """A leaf (PEM) for a request's key."""
+        csr = x509.load_pem_x509_csr(csr_pem.encode())
+        assert csr.is_signature_valid
+        leaf = self._sign(
+            x509.Name([]), csr.public_key(), tuple(_name(text) for text in names), lifetime=lifetime  # type: ignore[arg-type]
+        )
+        return leaf.public_bytes(serialization.Encoding.PEM).decode()
+
     def secret(self, secret_name: str, *names: str) -> Secret:
         return Secret(secret_name, certificate=self.issue(*names))
 
@@ -67,7 +76,7 @@ class Authority:
     def _sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey,
         names: tuple[x509.GeneralName, ...],
         is_authority: bool = False,
         lifetime: timedelta = timedelta(days=1),
@@ -77,7 +86,7 @@ class Authority:
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
-            .public_key(key.public_key())
+            .public_key(key if isinstance(key, ec.EllipticCurvePublicKey) else key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=2))
             .not_valid_after(now + lifetime)
