@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,8 @@ NODES = {
     "sidecar": sidecar_node("auto", PROXY="x", app="auto"),
     "gateway": gateway_node(),
     "grpc": Node("client", Role.GRPC, "", "", "default"),
+    "sidecar-with-identity": replace(sidecar_node("reviews", app="reviews"), has_identity=True),
+    "gateway-with-identity": replace(gateway_node(), has_identity=True),
 }
 FILES = sorted(
     str(path.relative_to(BOOKINFO)) for folder in ("networking", "gateway-api") for path in (BOOKINFO / folder).glob("*.yaml")
@@ -25,7 +28,7 @@ FILES = sorted(
 
 
 def snapshot(node: str, *files: str, text: str = "") -> Snapshot:
-    cluster = Cluster()
+    cluster = Cluster(NODES[node].has_identity)
     cluster.apply(INGRESS_GATEWAY)
     cluster.apply(bookinfo("platform/kube/bookinfo.yaml", "platform/kube/bookinfo-versions.yaml", *files))
     if text:
@@ -50,6 +53,12 @@ def check(found: Snapshot) -> None:
 @pytest.mark.parametrize("node", NODES)
 def test_rich_objects(node: str) -> None:
     check(snapshot(node, text=RICH))
+
+
+@pytest.mark.parametrize("mode", ["STRICT", "PERMISSIVE", "DISABLE"])
+def test_peer_authentication(mode: str) -> None:
+    policy = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: "
+    check(snapshot("sidecar-with-identity", text=policy + f"{{selector: {{matchLabels: {{app: reviews}}}}, portLevelMtls: {{9080: {{mode: {mode}}}}}}}"))
 
 
 @pytest.mark.parametrize("file", FILES)
