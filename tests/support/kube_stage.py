@@ -18,6 +18,7 @@ ALL = ("*",)
 ACCOUNT = "system:serviceaccount:triomesh-system:"
 DAEMONS = ("system:node:node", "system:kube-proxy", "system:kube-scheduler")
 """Names that the sandbox's node, its service proxy and its scheduler share with those of any cluster."""
+NO_RELATIONSHIP = "no relationship found between node"  # the Node authorizer's words
 Permission = tuple[str, str, str]
 """(verb, API group, resource[/subresource])"""
 
@@ -80,14 +81,28 @@ def audited(log: Path) -> list[dict[str, Any]]:
 def denied(entries: list[dict[str, Any]], outages: list[tuple[datetime, datetime]]) -> list[str]:
     """Requests of the mesh or the sandbox that were refused for want of a right.
 
-    Not those by admission, as of an event in a namespace that ends; nor those of an outage: a server that is not ready yet has not read its roles and refuses everybody.
+    Not those by admission, as of an event in a namespace that ends; nor those of an outage: a server that is not ready yet has not read its roles and refuses everybody;
+    nor those to the node that were granted a moment later: the Node authorizer may hear later than the node of where a pod was put.
     """
+    granted_at: dict[tuple[str, str, str], datetime] = {}
+    for entry in entries:
+        if entry.get("responseStatus", {}).get("code", 500) < 300:
+            granted_at[_asked(entry)] = _received(entry)
     return [
         f"{entry['user'].get('username')} {entry['verb']} {entry['requestURI']}: {entry['responseStatus'].get('code')}"
         for entry in entries
         if is_ours(entry) and (entry.get("responseStatus", {}).get("code") == 401 or entry.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid")
-        and not any(begin <= datetime.fromisoformat(entry["requestReceivedTimestamp"]) <= end for begin, end in outages)
+        and not any(begin <= _received(entry) <= end for begin, end in outages)
+        and not (NO_RELATIONSHIP in entry.get("annotations", {}).get("authorization.k8s.io/reason", "") and _asked(entry) in granted_at and granted_at[_asked(entry)] > _received(entry))
     ]
+
+
+def _asked(entry: dict[str, Any]) -> tuple[str, str, str]:
+    return entry["user"].get("username", ""), entry["verb"], entry["requestURI"]
+
+
+def _received(entry: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["requestReceivedTimestamp"])
 
 
 def used(entries: list[dict[str, Any]]) -> dict[str, set[Permission]]:

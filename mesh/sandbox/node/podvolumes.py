@@ -13,6 +13,7 @@ from mesh.sandbox.times import parse_stamp
 
 Json = dict[str, Any]
 _AGAIN_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.2
 _RETRY_SECONDS = 2.0
 
 
@@ -26,16 +27,23 @@ class PodVolumes:
 
     async def prepare(self) -> None:
         """Make every volume, however often that takes: what one refers to may come later."""
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             self._seen = self._pod.config_changed
             try:
                 for volume in self._pod.pod["spec"].get("volumes") or ():
                     await self._write(volume)
                 return
-            except (SpecError, ApiError, Unreachable) as exc:
+            except SpecError as exc:
                 self._pod.event("Warning", "FailedMount", str(exc))
-            with trio.move_on_after(_AGAIN_SECONDS):
+                pause = _AGAIN_SECONDS
+            except (ApiError, Unreachable) as exc:
+                # A Node authorizer may learn later than we of a pod's node, and refuses its token until then: soon.
+                if pause > _FIRST_PAUSE_SECONDS:
+                    self._pod.event("Warning", "FailedMount", str(exc))
+            with trio.move_on_after(pause):
                 await self._seen.wait()
+            pause = min(2 * pause, _AGAIN_SECONDS)
 
     async def refresh(self) -> None:
         """Follow changed ConfigMaps, Secrets and labels, and renew tokens, until cancelled. Returns when no volume can change."""
