@@ -13,7 +13,7 @@ What an exchange asks (all of it sync, without a socket): route, filters (cors, 
 forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
 
 What it stands on: poller (readiness), deadlines (timeouts), connect, tls (a channel like the plain one), pool, clusters, resolve (DNS), snapshots (compiled
-configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap and main (the process).
+configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap, heap and main (the process).
 
 Modules with a .pxd beside them are the way of a plain request, compiled from the very same source (setup.py COMPILED). The
 .pxd says which fields are C's; edit both together, then `sh scripts/setup.sh`. Coroutines stay out of them where they can.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from email.utils import formatdate
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -381,11 +380,11 @@ def encode_reply(reply: LocalReply, server: bytes, method: bytes, minor: int, ke
 
 
 def http_date() -> bytes:
-    """IMF-fixdate of now (RFC 9110 5.6.7), formatted once per second."""
+    """IMF-fixdate of now (RFC 9110 5.6.7), formatted once per second. The process never sets a locale."""
     second = int(time.time())
     if _date[0] != second:
         _date[0] = second
-        _date[1] = formatdate(second, usegmt=True).encode()
+        _date[1] = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)).encode()
     return _date[1]  # type: ignore[return-value]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import http.client
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from mesh.proxy.admin import Admin, Controls
 from mesh.proxy.ads_thread import AdsThread
 from mesh.proxy.bootstrap import BadEnvironment, Bootstrap, read_environment
 from mesh.proxy.health import Readiness
+from mesh.proxy.heap import share_heap, trim_heap
 from mesh.proxy.identity import Identity
 from mesh.proxy.identity_keeper import IdentityKeeper
 from mesh.proxy.introspect import identity_families
@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     level = _LEVELS.get(bootstrap.log_level, bootstrap.log_level.upper())
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     raise_descriptor_limit()
+    share_heap()
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
     has_status = options.config is None or options.status
     try:
@@ -143,6 +144,7 @@ class _Process:
         # What there is now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        trim_heap()
         current = self._proxy.current
         _log.info(
             "ready: %d listeners, %d clusters, %d route configs",
@@ -245,6 +247,8 @@ def _try(ask: Callable[[], tuple[int, bytes]]) -> str:
 
 
 def _get(host: str, port: int, method: str, path: str) -> tuple[int, bytes]:
+    import http.client  # a megabyte that a running proxy has no use for
+
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
         connection.request(method, path)
