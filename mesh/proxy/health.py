@@ -32,7 +32,7 @@ class Readiness:
     def lacks(self) -> str:
         """What is still to come, for people; "" = nothing."""
         missing = (
-            *(() if self.is_configured else ("a complete configuration",)),
-            *(() if self.has_identity else ("a certificate",)),
+            *(() if self.is_configured else ("complete configuration",)),
+            *(() if self.has_identity else ("certificate",)),
         )
         return " and ".join(missing)

@@ -172,6 +172,7 @@ class _Process:
             probers=bootstrap.probers,
             app_metrics=bootstrap.app_metrics,
             pod_ip=bootstrap.node.ip,
+            lacks=lambda: self._readiness.lacks,
         )
         ports: tuple[tuple[int, str | None, Handler], ...] = (
             (ADMIN_PORT, "127.0.0.1", admin.handle),

@@ -56,7 +56,7 @@ class StatusServer:
     """Handlers for `local_http.serve`, one per port: `handle_status`, `handle_ready`, `handle_metrics`.
 
     Args: is_ready: first full configuration is in use and no drain has begun. quit: end the process in order.
-        pod_ip: where the application listens. now: the records' clock.
+        pod_ip: where the application listens. now: the records' clock. lacks: what is still to come before it is ready.
     """
 
     def __init__(
@@ -69,10 +69,12 @@ class StatusServer:
         probers: Mapping[str, Prober],
         app_metrics: AppMetrics | None,
         pod_ip: str,
+        lacks: Callable[[], str] = lambda: "",
     ) -> None:
         self._telemetry = telemetry
         self._now = now
         self._is_ready = is_ready
+        self._lacks = lacks
         self._quit = quit
         self._probers = probers
         self._app_metrics = app_metrics
@@ -115,7 +117,10 @@ class StatusServer:
         return Answer(200, body, OPENMETRICS_CONTENT_TYPE if openmetrics else TEXT_CONTENT_TYPE)
 
     def _ready(self) -> Answer:
-        return text("ready\n") if self._is_ready() else text("not ready\n", 503)
+        if self._is_ready():
+            return text("ready\n")
+        lacks = self._lacks()
+        return text(f"not ready: there is no {lacks} yet\n" if lacks else "not ready\n", 503)
 
     def _handle_quit(self, request: Request) -> Answer:
         if request.method != "POST":

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,7 @@ from mesh.model.addr import Address
 from mesh.model.node import Role
 from mesh.proxy.bootstrap import BadEnvironment, parse_address, parse_duration, read_environment
 from mesh.proxy.control_plane import ControlPlane
+from mesh.proxy.identity_keeper import IdentitySettings
 
 CONFIG = {
     "discoveryAddress": "triomesh-control.triomesh-system.svc:15010",
@@ -49,6 +51,14 @@ def test_what_the_injector_writes_is_understood() -> None:
         ({"TRIOMESH_PROXY_CONFIG": '{"discoveryAddress": "x:1", "tracing": {"sampling": 101}}'}, "percentage"),
         ({"TRIOMESH_PROXY_CONFIG": '{"discoveryAddress": "x:1", "logLevel": "loud"}'}, "logLevel 'loud'"),
         ({"TRIOMESH_PROXY_CONFIG": '{"discoveryAddress": "x:1", "accessLog": {"format": "XML"}}'}, "format 'XML'"),
+        ({"TRIOMESH_PROXY_CONFIG": '{"discoveryAddress": "x:1", "controlPlaneAuthPolicy": "SOME"}'}, "controlPlaneAuthPolicy 'SOME'"),
+        (
+            {
+                "TRIOMESH_PROXY_CONFIG": '{"discoveryAddress": "x:1", "controlPlaneAuthPolicy": "MUTUAL_TLS"}',
+                "TRIOMESH_METADATA": '{"SERVICE_ACCOUNT": 1}',
+            },
+            "SERVICE_ACCOUNT is not a string",
+        ),
         ({"TRIOMESH_METADATA": "[]"}, "TRIOMESH_METADATA is not a JSON object"),
         ({"TRIOMESH_APP_PROBERS": "{"}, "TRIOMESH_APP_PROBERS"),
     ],
@@ -57,6 +67,26 @@ def test_mistakes_name_the_variable(changes: dict[str, str], message: str) -> No
     with pytest.raises(BadEnvironment) as caught:
         read_environment({**ENVIRONMENT, **changes}, Role.SIDECAR)
     assert message in str(caught.value)
+
+
+def test_with_mutual_tls_there_is_an_identity() -> None:
+    config = CONFIG | {"discoveryAddress": "control.svc:15012", "controlPlaneAuthPolicy": "MUTUAL_TLS"}
+    environment = ENVIRONMENT | {
+        "TRIOMESH_PROXY_CONFIG": json.dumps(config),
+        "TRIOMESH_METADATA": json.dumps({"SERVICE_ACCOUNT": "reviews"}),
+        "TRIOMESH_STATE_DIR": "/state",
+    }
+    address = Address("control.svc", 15012)
+    usual = ControlPlane(
+        address, Path("/var/run/secrets/triomesh/root-cert.pem"), Path("/var/run/secrets/tokens/triomesh-token")
+    )
+    bootstrap = read_environment(environment, Role.SIDECAR)
+    assert bootstrap.discovery == usual
+    assert bootstrap.identity == IdentitySettings(usual, "shop", "reviews", Path("/state/identity.pem"))
+    elsewhere = {"TRIOMESH_CA_ROOTS": "/r.pem", "TRIOMESH_CA_TOKEN": "/t", "TRIOMESH_STATE_DIR": "", "TRIOMESH_METADATA": ""}
+    other = ControlPlane(address, Path("/r.pem"), Path("/t"))
+    assert read_environment(environment | elsewhere, Role.SIDECAR).identity == IdentitySettings(other, "shop")
+    assert read_environment(environment, Role.ROUTER, is_static=True).identity is None
 
 
 def test_static_configuration_needs_no_variable_at_all() -> None:
