@@ -97,6 +97,23 @@ def action_text(route: Json) -> str:
     return " ".join(target.text for target in targets(route))
 
 
+def tls_text(socket: Json) -> str:
+    """`mesh` for TLS with the proxy's own identity, `own` for any other, `-` for none. Args: socket: a `transport_socket`."""
+    config = socket.get("typed_config", {})
+    if not str(config.get("@type", "")).endswith("TlsContext"):
+        return "-"
+    certificates = config.get("common_tls_context", {}).get("tls_certificate_sds_secret_configs", [])
+    return "mesh" if any(entry.get("name") == "default" for entry in certificates) else "own"
+
+
+def upstream_tls_text(cluster: Json) -> str:
+    """As `tls_text`; `auto` = mesh TLS with those endpoints that offer it."""
+    matches = cluster.get("transport_socket_matches", [])
+    if any(tls_text(match.get("transport_socket", {})) == "mesh" for match in matches):
+        return "auto"
+    return tls_text(cluster.get("transport_socket", {}))
+
+
 def cluster_text(name: str) -> str:
     """`outbound|9080|v1|reviews.default.svc.cluster.local` -> `reviews.default.svc.cluster.local:9080 (v1)`."""
     parts = name.split("|")

@@ -32,6 +32,7 @@ def clusters(dump: describe.Json) -> Iterator[Row]:
             "direction": direction,
             "type": cluster.get("type", "STATIC"),
             "policy": cluster.get("lb_policy", "ROUND_ROBIN"),
+            "tls": describe.upstream_tls_text(cluster),
             "origin": describe.origin_text(cluster),
             "name": cluster["name"],
         }
@@ -50,6 +51,7 @@ def listeners(dump: describe.Json) -> Iterator[Row]:
                 "address": address.get("address", ""),
                 "port": address.get("port_value", 0),
                 "match": "otherwise" if is_default else _chain_match(chain.get("filter_chain_match", {})),
+                "tls": describe.tls_text(chain.get("transport_socket", {})),
                 "destination": _chain_destination(chain),
             }
 
@@ -75,12 +77,14 @@ def endpoints(dump: describe.Json) -> Iterator[Row]:
         for locality in assignment.get("endpoints", []):
             for endpoint in locality.get("lb_endpoints", []):
                 address = endpoint["endpoint"]["address"]["socket_address"]
-                workload = endpoint.get("metadata", {}).get("filter_metadata", {}).get("istio", {}).get("workload", "")
+                metadata = endpoint.get("metadata", {}).get("filter_metadata", {})
+                workload = metadata.get("istio", {}).get("workload", "")
                 yield {
                     "endpoint": f"{address['address']}:{address['port_value']}",
                     "status": endpoint.get("health_status", "HEALTHY"),
                     "workload": "/".join(reversed(workload.split(";")[:2])),
                     "weight": endpoint.get("load_balancing_weight", 1),
+                    "tls": "mesh" if metadata.get("envoy.transport_socket_match", {}).get("tlsMode") == "istio" else "-",
                     "cluster": assignment["cluster_name"],
                 }
 
@@ -103,10 +107,10 @@ def secrets(dump: describe.Json) -> Iterator[Row]:
 
 
 VIEWS: dict[str, tuple[Callable[[describe.Json], Iterator[Row]], list[tuple[str, str]]]] = {
-    "clusters": (clusters, [("service", "SERVICE"), ("port", "PORT"), ("subset", "SUBSET"), ("direction", "DIRECTION"), ("type", "TYPE"), ("policy", "BALANCER"), ("origin", "FROM")]),
-    "listeners": (listeners, [("name", "LISTENER"), ("address", "ADDRESS"), ("port", "PORT"), ("match", "MATCH"), ("destination", "DESTINATION")]),
+    "clusters": (clusters, [("service", "SERVICE"), ("port", "PORT"), ("subset", "SUBSET"), ("direction", "DIRECTION"), ("type", "TYPE"), ("policy", "BALANCER"), ("tls", "TLS"), ("origin", "FROM")]),
+    "listeners": (listeners, [("name", "LISTENER"), ("address", "ADDRESS"), ("port", "PORT"), ("match", "MATCH"), ("tls", "TLS"), ("destination", "DESTINATION")]),
     "routes": (routes, [("name", "ROUTES"), ("host", "VIRTUAL HOST"), ("match", "MATCH"), ("target", "TARGET"), ("origin", "FROM")]),
-    "endpoints": (endpoints, [("endpoint", "ENDPOINT"), ("status", "STATUS"), ("workload", "WORKLOAD"), ("weight", "WEIGHT"), ("cluster", "CLUSTER")]),
+    "endpoints": (endpoints, [("endpoint", "ENDPOINT"), ("status", "STATUS"), ("workload", "WORKLOAD"), ("weight", "WEIGHT"), ("tls", "TLS"), ("cluster", "CLUSTER")]),
     "secrets": (secrets, [("name", "RESOURCE NAME"), ("type", "TYPE"), ("status", "STATUS"), ("valid", "VALID CERT"), ("serial", "SERIAL NUMBER"), ("not_after", "NOT AFTER"), ("not_before", "NOT BEFORE")]),
 }
 

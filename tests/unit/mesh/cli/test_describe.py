@@ -2,7 +2,20 @@
 
 import pytest
 
-from mesh.cli.describe import Target, action_text, cluster_text, match_text, origin_text, sections, targets
+from mesh.cli.describe import (
+    Target,
+    action_text,
+    cluster_text,
+    match_text,
+    origin_text,
+    sections,
+    targets,
+    tls_text,
+    upstream_tls_text,
+)
+from mesh.model.cluster import Cluster, Discovery, TlsMatch
+from mesh.model.secret import UpstreamTls
+from tests.support.xds_json import to_json
 
 REVIEWS = "outbound|9080|v1|reviews.default.svc.cluster.local"
 
@@ -58,3 +71,24 @@ def test_sections_reads_static_and_dynamic_resources():
     }
     assert [cluster["name"] for cluster in sections(dump, "clusters")] == ["a", "b"]
     assert [listener["name"] for listener in sections(dump, "listeners")] == ["s", "l"]
+
+
+MESH, OWN = UpstreamTls("default", "ROOTCA"), UpstreamTls(system_roots=True)
+
+
+@pytest.mark.parametrize(
+    ("tls", "matches", "text"),
+    [
+        (None, (), "-"),
+        (OWN, (), "own"),
+        (MESH, (), "mesh"),
+        (None, (TlsMatch("a", "istio", MESH), TlsMatch("b", "", None)), "auto"),
+        (None, (TlsMatch("b", "", None),), "-"),
+    ],
+)
+def test_tls_is_told_in_a_word(tls, matches, text):
+    assert upstream_tls_text(to_json(Cluster("c", Discovery.EDS, tls=tls, tls_matches=matches))) == text
+
+
+def test_a_plaintext_chain_has_no_tls():
+    assert tls_text({}) == tls_text({"typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}) == "-"

@@ -39,7 +39,9 @@ def test_weights_are_shown_as_shares():
 def test_an_endpoint_names_its_workload():
     endpoint = {"endpoint": {"address": {"socket_address": {"address": "198.18.0.2", "port_value": 9080}}}, "metadata": {"filter_metadata": {"istio": {"workload": "reviews-v1;default;reviews;v1;Kubernetes"}}}}
     dump = {"configs": [{"@type": TYPE + "EndpointsConfigDump", "dynamic_endpoint_configs": [{"endpoint_config": {"cluster_name": "c", "endpoints": [{"lb_endpoints": [endpoint]}]}}]}]}
-    assert [(row["endpoint"], row["workload"], row["status"]) for row in endpoints(dump)] == [("198.18.0.2:9080", "default/reviews-v1", "HEALTHY")]
+    assert [(row["endpoint"], row["workload"], row["status"], row["tls"]) for row in endpoints(dump)] == [("198.18.0.2:9080", "default/reviews-v1", "HEALTHY", "-")]
+    endpoint["metadata"]["filter_metadata"]["envoy.transport_socket_match"] = {"tlsMode": "istio"}
+    assert [row["tls"] for row in endpoints(dump)] == ["mesh"]
 
 
 def certificate(serial: int, begin: datetime) -> dict[str, str]:
