@@ -248,6 +248,11 @@ def _tls(item: Fields | None) -> istio.ClientTls | None:
     if mode is istio.TlsMode.MUTUAL and not (tls.certificate_file and tls.key_file):
         missing = "privateKey" if tls.certificate_file else "clientCertificate"
         raise FieldError(item.at(missing), "is required in mode MUTUAL", "Required")
+    if mode is istio.TlsMode.ISTIO_MUTUAL:
+        for name in ("clientCertificate", "privateKey", "caCertificates", "credentialName", "insecureSkipVerify"):
+            if item.raw(name):
+                message = "has no effect in mode ISTIO_MUTUAL: certificates and roots are the mesh's"
+                item.reader.warn(item.at(name), message, "UnsupportedField")
     if mode is istio.TlsMode.SIMPLE and (tls.certificate_file or tls.key_file):
         raise FieldError(item.at("clientCertificate"), "needs mode MUTUAL", "Invalid")
     item.ignore("credentialName")

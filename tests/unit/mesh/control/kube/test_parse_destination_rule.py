@@ -159,3 +159,12 @@ def test_tls_that_cannot_be_done_never_becomes_plaintext(tls: dict[str, Any], fi
     parsed = parse(trafficPolicy={"tls": tls})
     assert parsed.policy.tls is not None and parsed.policy.tls.mode is istio.TlsMode.BROKEN
     assert [problem.field for problem in parsed.problems] == [f"spec.trafficPolicy.{field}"]
+
+
+def test_istio_mutual_brings_certificates_of_its_own() -> None:
+    parsed = parse(trafficPolicy={"tls": {"mode": "ISTIO_MUTUAL", "sni": "s", "caCertificates": "/ca.pem", "insecureSkipVerify": True}})
+    assert parsed.policy.tls is not None and parsed.policy.tls.mode is istio.TlsMode.ISTIO_MUTUAL
+    assert [(problem.field, problem.severity.value) for problem in parsed.problems] == [
+        ("spec.trafficPolicy.tls.caCertificates", "warning"),
+        ("spec.trafficPolicy.tls.insecureSkipVerify", "warning"),
+    ]
