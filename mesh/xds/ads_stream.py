@@ -165,12 +165,16 @@ class AdsStream:
             return (), False
         nonce = request.response_nonce
         if not nonce:
-            sub.start_over()
-            self._ask_sotw(sub, names, is_first=True)
+            # Who has not answered yet may not have seen our answer, and only asks for more or for less.
+            if starts_over := sub.is_answered:
+                sub.start_over()
+            self._ask_sotw(sub, names, is_first=starts_over)
             return (), False
+        is_known = nonce in sub.in_flight
         refusals = self._settle(sub, request, now)
         if nonce != sub.last_nonce:
-            return refusals, True
+            # Its names are of a time before our last response.
+            return refusals, not is_known and not refusals
         self._ask_sotw(sub, names, is_first=False)
         return refusals, False
 

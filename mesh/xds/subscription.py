@@ -51,6 +51,8 @@ class Subscription:
     is_wildcard: bool = False
     is_greeted: bool = False
     """A wildcard client waits for a first answer even when there is nothing to tell."""
+    is_answered: bool = False
+    """The client has ACKed or NACKed a response."""
     names: set[str] = field(default_factory=set)
     sent: dict[str, Resource | None] = field(default_factory=dict)
     sent_at: dict[str, float] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Subscription:
 
     def start_over(self) -> None:
         """The client has nothing (any more): everything it wants is to be sent."""
-        self.is_greeted = False
+        self.is_greeted = self.is_answered = False
         self.sent.clear()
         self.acked.clear()
         self.unseen.clear()
@@ -176,6 +178,7 @@ class Subscription:
         return Status.SYNCED if acked is not None and acked.version == wanted_version else Status.STALE
 
     def _settle(self, nonce: str) -> list[Mapping[str, Resource | None]]:
+        self.is_answered = True
         if self.variant is Variant.DELTA:
             return [self.in_flight.pop(nonce)]
         settled = []

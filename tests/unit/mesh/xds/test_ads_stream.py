@@ -208,6 +208,19 @@ def test_fewer_names_are_not_answered(variant):
     assert peer.publish(bundle(cluster("c"), cluster("d"), assignment("d"))) == []
 
 
+def test_sotw_more_names_before_the_first_answer_are_only_that():
+    """Envoy asks for one secret and then for two before it has seen our answer to the first request."""
+    two = bundle(cluster("a"), cluster("b"), assignment("a"), assignment("b"))
+    peer = Peer(Variant.SOTW, two)
+    assert peer.ask(EDS, "a") == [(EDS, ["a"], [])]
+    first = peer.nonces[EDS.value]
+    assert peer.ask(EDS, "a", "b") == [(EDS, ["b"], [])]
+    assert peer.ask(EDS, "a", "b", nonce=first) == []
+    assert not peer.is_stale
+    assert peer.ack(EDS, "a", "b") == [] and not peer.is_stale
+    assert peer.stream.is_settled
+
+
 def test_sotw_without_nonce_starts_over():
     peer = Peer(Variant.SOTW)
     peer.ask(CDS)
