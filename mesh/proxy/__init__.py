@@ -6,6 +6,7 @@
     downstream_h1 -> exchange -> forwarding                  one HTTP/1 request after the other (seat: its state; no task until one has to wait)
     attempts -> transfer, upstream_h1                        the same request when it has to wait for something
     proxy_header, tls (tls_context)                          who the client is, and what it encrypted, before the chain serves it
+    xfcc                                                     what the application is told of the client's certificate
     opaque -> relay                                          bytes nobody looks into
     http2                                                    until there is a codec: relayed or refused
 
@@ -14,6 +15,9 @@ forwarded and edits (heads), reply (answers of our own), observe (metrics, spans
 
 What it stands on: poller (readiness), deadlines (timeouts), connect, tls (a channel like the plain one), pool, clusters, resolve (DNS), snapshots (compiled
 configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap, heap and main (the process).
+
+Who we are to peers and to the control plane: identity (judges a certificate), renewal (when the next one is due), identity_keeper (asks for it), identity_file,
+certificate_request (the key, made in a child), control_plane (address, roots, token).
 
 Modules with a .pxd beside them are the way of a plain request, compiled from the very same source (setup.py COMPILED). The
 .pxd says which fields are C's; edit both together, then `sh scripts/setup.sh`. Coroutines stay out of them where they can.
