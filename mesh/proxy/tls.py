@@ -40,6 +40,27 @@ class TlsError(OSError):
         super().__init__(errno.EPROTO, f"TLS_error:|{reason}:TLS_error_end")
 
 
+class TlsRefused(TlsError):
+    """The server will not have us. In TLS 1.3 that comes after our side of the handshake is over, and before anything was read."""
+
+
+_REFUSALS: Final = frozenset(
+    (
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_DECRYPT_ERROR",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    )
+)
+"""Alerts that end a handshake, and only that (RFC 8446 6.2), as OpenSSL calls them."""
+
+
 class TlsTruncated(TlsError):
     """The peer's bytes ended without close_notify: more may have been meant (RFC 8446 6.1)."""
 
@@ -86,7 +107,9 @@ class TlsChannel(Channel):
     """
 
     __slots__ = (
+        "_error",
         "_has_more",
+        "_has_read",
         "_incoming",
         "_outgoing",
         "_owed",
@@ -113,6 +136,8 @@ class TlsChannel(Channel):
         self.security: Security | None = None
         self._plain = b""
         self._has_more = False
+        self._error: TlsError | None = None
+        self._has_read = False
         self._unsent = b""
         self._sent = 0
         self._owed = 0
@@ -247,6 +272,8 @@ class TlsChannel(Channel):
 
     def _read(self, size: int) -> bytes | None:
         # Records that are there, up to `size` bytes; None: OpenSSL wants more. Keeps `_has_more`.
+        if self._error is not None:
+            raise self._error
         parts: list[bytes] = []
         taken = 0
         while True:
@@ -259,14 +286,18 @@ class TlsChannel(Channel):
                 data = b""  # how close_notify shows once we have sent ours
             except ssl.SSLError as exc:
                 self._flush_alert()
+                # OpenSSL says it once, and afterwards that the stream has ended.
+                reason = reason_of(exc)
+                self._error = TlsRefused(reason) if reason in _REFUSALS and not self._has_read else TlsError(reason)
+                self._has_more = True
                 if parts:
-                    self._has_more = True
-                    break  # first what came before it; OpenSSL says the same again next time
-                raise TlsError(reason_of(exc)) from exc
+                    break  # first what came before it
+                raise self._error from exc
             if not data:
                 # close_notify; OpenSSL goes on saying so.
                 self.hung_up = self._has_more = True
                 break
+            self._has_read = True
             parts.append(data)
             taken += len(data)
             self._has_more = bool(self._incoming.pending or self.tls.pending())

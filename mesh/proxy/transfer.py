@@ -15,6 +15,7 @@ from mesh.codec.events import END, ProtocolError
 from mesh.codec.h1 import LAST_CHUNK, RequestParser, ResponseHead, encode_chunk
 from mesh.proxy.deadlines import Deadline
 from mesh.proxy.failures import (
+    CONNECT_FAILED,
     PROTOCOL_ERROR,
     PROTOCOL_ERROR_MIDWAY,
     TERMINATED,
@@ -23,6 +24,7 @@ from mesh.proxy.failures import (
     UpstreamFailed,
 )
 from mesh.proxy.poller import BIG_READ, HANGUP, READ, SMALL_READ, WRITE, Channel, Parker, wait_either
+from mesh.proxy.tls import TlsRefused
 from mesh.proxy.upstream_h1 import UpstreamConnection
 
 MAX_REPLAY = 65_536
@@ -286,6 +288,8 @@ async def receive_head(
                 continue
         except ProtocolError as exc:
             raise UpstreamFailed(PROTOCOL_ERROR, exc.message) from exc
+        except TlsRefused as exc:
+            raise UpstreamFailed(CONNECT_FAILED, exc.strerror or "") from exc
         except OSError as exc:
             raise UpstreamFailed(TERMINATED, exc.strerror or "") from exc
         wants = Wants.DONE

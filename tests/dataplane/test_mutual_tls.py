@@ -7,12 +7,14 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
 
 from mesh.model.endpoint import LoadAssignment, LocalityEndpoints
 from mesh.model.listener import AccessLog
+from mesh.model.snapshot import Snapshot
 from mesh.proxy.pipeline import Proxy
 from mesh.proxy.tls import TlsChannel
 from tests.support.proxy import Upstream, client, port_of, read_all, read_response, replying, running, serving
@@ -57,6 +59,12 @@ async def answered(stream: trio.SocketStream, request: bytes = GET) -> tuple[int
     with trio.fail_after(10):
         status, _, body, _ = await read_response(stream)
     return status, body
+
+
+def logging(config: Snapshot, log: AccessLog) -> Snapshot:
+    (made,) = config.listeners.values()
+    chains = tuple(replace(chain, filter=replace(chain.filter, access_logs=(log,))) for chain in made.chains)
+    return replace(config, listeners={"test": replace(made, chains=chains)})
 
 
 def metrics(proxy: Proxy, name: str) -> list[str]:
@@ -171,14 +179,12 @@ async def test_a_mesh_client_whose_hello_is_late_is_still_served_encrypted() -> 
 
 
 @pytest.mark.parametrize("outgoing", ["http", "tcp", ""])
-async def test_a_server_that_is_somebody_else_gets_nothing(outgoing: str, tmp_path: object) -> None:
+async def test_a_server_that_is_somebody_else_gets_nothing(outgoing: str, tmp_path: Path) -> None:
     path = f"{tmp_path}/log"
     async with serving(replying(OK)) as app, running_as(THEM, inbound(app.port)) as theirs:
         config = outbound(mesh_cluster(port_of(theirs), "spiffe://cluster.local/ns/shop/sa/other"), outgoing)
         log = AccessLog(path, "%RESPONSE_FLAGS% %UPSTREAM_TRANSPORT_FAILURE_REASON%\n")
-        (made,) = config.listeners.values()
-        chains = tuple(replace(chain, filter=replace(chain.filter, access_logs=(log,))) for chain in made.chains)
-        async with running_as(ME, replace(config, listeners={"test": replace(made, chains=chains)})) as mine:
+        async with running_as(ME, logging(config, log)) as mine:
             async with client(mine) as stream:
                 await stream.send_all(GET)
                 with trio.fail_after(5):
@@ -192,6 +198,33 @@ async def test_a_server_that_is_somebody_else_gets_nothing(outgoing: str, tmp_pa
     assert not app.requests
     text = await trio.Path(path).read_text()
     assert text.startswith("UF TLS_error:|CERTIFICATE_VERIFY_FAILED:verify SAN list: the certificate's names are ")
+
+
+@pytest.mark.parametrize("outgoing", ["http", "tcp"])
+async def test_a_server_that_does_not_want_our_certificate_says_so(outgoing: str, tmp_path: Path) -> None:
+    others = Authority("others")
+    stranger = identity(others, "client")
+    # It trusts the server, but not the other way round.
+    stranger = replace(stranger, roots_pem=ROOT.pem)
+    path = tmp_path / "log"
+    log = AccessLog(str(path), "%RESPONSE_FLAGS% %UPSTREAM_TRANSPORT_FAILURE_REASON%\n")
+    async with serving(replying(OK)) as app, running_as(THEM, inbound(app.port)) as theirs:
+        config = logging(outbound(mesh_cluster(port_of(theirs)), outgoing), log)
+        async with running_as(stranger, config) as mine, client(mine) as stream:
+            if outgoing == "http":
+                status, body = await answered(stream)
+                assert status == 503 and b"TLS_error:|TLSV1_ALERT_UNKNOWN_CA" in body
+            else:
+                await stream.send_all(GET)
+                with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+                    assert await read_all(stream) == b""
+                    raise trio.BrokenResourceError
+            await stream.aclose()
+            mine.telemetry.close()
+        assert theirs.tls_failures >= 1
+    assert not app.requests
+    if outgoing == "http":
+        assert path.read_text().startswith("UF TLS_error:|TLSV1_ALERT_UNKNOWN_CA")
 
 
 async def test_a_rotation_loses_no_request_and_breaks_no_connection() -> None:
