@@ -29,8 +29,8 @@ class ProxyConfig:
     mesh_otlp: the mesh's collector, which the process connects to from its start on unless `otlp` says otherwise.
     """
 
-    discovery_address: str = "triomesh-control.triomesh-system.svc:15010"
-    control_plane_auth_policy: str = PLAINTEXT
+    discovery_address: str = "triomesh-control.triomesh-system.svc:15012"
+    control_plane_auth_policy: str = MUTUAL_TLS
     sampling_percent: float | None = None
     otlp: str | None = None
     access_log_path: str | None = None

@@ -20,7 +20,7 @@ CALLS = 1000
 APP = """
 apiVersion: v1
 kind: Pod
-metadata: {name: envoy, labels: {app: envoy}}
+metadata: {name: envoy, labels: {app: envoy}, annotations: {proxy.istio.io/config: "controlPlaneAuthPolicy: NONE"}}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
@@ -34,6 +34,7 @@ def envoy_pod() -> dict[str, Any]:
     done = subprocess.run(command, input=APP, capture_output=True, text=True, check=True, cwd=ROOT)
     pod: dict[str, Any] = yaml.safe_load(done.stdout)
     pod["metadata"]["labels"]["sidecar.triomesh.io/inject"] = "false"
+    assert "security.istio.io/tlsMode" not in pod["metadata"]["labels"]
     proxy = next(container for container in pod["spec"]["containers"] if container["name"] == "triomesh-proxy")
     for key in ("startupProbe", "readinessProbe", "ports", "resources"):
         del proxy[key]

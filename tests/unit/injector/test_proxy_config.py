@@ -6,8 +6,8 @@ from injector.proxy_config import ProxyConfig
 
 def test_json_is_the_contract_with_the_proxy() -> None:
     assert ProxyConfig().to_json() == {
-        "discoveryAddress": "triomesh-control.triomesh-system.svc:15010",
-        "controlPlaneAuthPolicy": "NONE",
+        "discoveryAddress": "triomesh-control.triomesh-system.svc:15012",
+        "controlPlaneAuthPolicy": "MUTUAL_TLS",
         "drainDuration": "45s",
         "terminationDrainDuration": "5s",
         "concurrency": 1,
