@@ -76,8 +76,15 @@ class AdsServer:
             port = server.add_secure_port(address, gate.credentials) if gate else server.add_insecure_port(address)
         except RuntimeError as exc:
             raise OSError(f"cannot listen on {address}: {exc}") from exc
-        await server.start()
+        # Known before it starts: whoever is cancelled here must be able to stop it.
         self._servers.append(server)
+        starting = asyncio.create_task(server.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Half started it could never be stopped: gRPC would wait for its main loop for ever.
+            await starting
+            raise
         return port
 
     def _services(self, gate: Gate | None) -> Services:

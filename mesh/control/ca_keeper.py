@@ -64,8 +64,10 @@ class CaKeeper:
             is_done = await self._write()
             now = time.time()
             wait = min(self.trust.deadline - now, 3600.0) if is_done else RETRY_SECONDS
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), max(wait, 0.0))
+                async with asyncio.timeout(max(wait, 0.0)):
+                    await self._woken.wait()
 
     def _refresh(self) -> None:
         trust, now = self.trust, time.time()

@@ -190,9 +190,11 @@ async def run(settings: Options, stop: asyncio.Event) -> None:
             task.result()
     finally:
         stop.set()
-        await ads.stop()
         for task in tasks[:-1]:
             task.cancel()
+        # Nobody opens a door any more when all are closed.
+        await asyncio.gather(*tasks[:-1], return_exceptions=True)
+        await ads.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()
 
@@ -225,7 +227,8 @@ class Loop:
             while deadline is not None and (wait := deadline - time.monotonic()) > 0:
                 # A later change may move the deadline either way.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
                 self._changed.clear()
                 deadline = self._holdoff.deadline
             held = self._holdoff.take(time.monotonic())

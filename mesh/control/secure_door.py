@@ -46,7 +46,11 @@ class SecureDoor:
         self._certificate = ServingCertificate(namespace)
         self._certificates = CertificateServer(self._authenticator, self._issuer, metrics)
         self._woken = asyncio.Event()
-        self.is_open = False
+        self.opened = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        return self.opened.is_set()
 
     def wake(self) -> None:
         """CA or mesh configuration may have changed."""
@@ -59,8 +63,10 @@ class SecureDoor:
             issuer, wait = self._issuer(), _LOOK_SECONDS
             if issuer is not None:
                 wait = await self._serve(issuer)
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
 
     async def _serve(self, issuer: Issuer) -> float:
         """Seconds until the certificate must be looked at again."""
@@ -78,7 +84,7 @@ class SecureDoor:
         services = {SERVICE: {METHOD: grpc.unary_unary_rpc_method_handler(self._certificates.create)}}
         gate = Gate(self._certificate.credentials(), self._authenticator, services)
         port = await self._ads.start(self._address, gate)
-        self.is_open = True
+        self.opened.set()
         print(f"secure xds {self._address.rpartition(':')[0]}:{port}", flush=True)
 
     def _issuer(self) -> Issuer | None:

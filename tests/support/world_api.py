@@ -35,6 +35,7 @@ class KubeApi:
         self.tokens: set[str] = set()
         self.patches: list[tuple[str, Item]] = []
         self.version = 100
+        self._history: dict[str, list[tuple[int, Item]]] = defaultdict(list)
         self._streams: dict[str, list[asyncio.Queue[Item | None]]] = defaultdict(list)
         self._seen = asyncio.Condition()
 
@@ -46,17 +47,22 @@ class KubeApi:
         metadata["resourceVersion"] = str(self.version)
         action = "MODIFIED" if key in self.objects[path] else "ADDED"
         self.objects[path][key] = item
-        self.send(path, {"type": action, "object": item})
+        self._tell(path, {"type": action, "object": item})
 
     def delete(self, path: str, namespace: str, name: str) -> None:
         self.version += 1
         item = self.objects[path].pop((namespace, name))
         item["metadata"]["resourceVersion"] = str(self.version)
-        self.send(path, {"type": "DELETED", "object": item})
+        self._tell(path, {"type": "DELETED", "object": item})
 
     def forget(self, path: str, namespace: str, name: str) -> None:
         """Removes an object without telling anybody: a lost event."""
         del self.objects[path][namespace, name]
+
+    def _tell(self, path: str, event: Item) -> None:
+        """To the watches of now and to those that begin at an older version."""
+        self._history[path].append((self.version, event))
+        self.send(path, event)
 
     def send(self, path: str, event: Item) -> None:
         for queue in self._streams[path]:
@@ -150,6 +156,10 @@ class KubeApi:
         response = web.StreamResponse()
         await response.prepare(request)
         queue: asyncio.Queue[Item | None] = asyncio.Queue()
+        since = int(request.query.get("resourceVersion") or self.version)
+        for version, event in self._history[request.path]:
+            if version > since:
+                queue.put_nowait(event)
         self._streams[request.path].append(queue)
         try:
             while (event := await queue.get()) is not None:
@@ -164,7 +174,7 @@ class KubeApi:
 _COLLECTIONS = frozenset(
     {kind.path(version) for kind in kinds.KINDS for version in kind.versions}
     | {"/apis/coordination.k8s.io/v1/namespaces/triomesh-system/leases"}
-    | {"/api/v1/namespaces/triomesh-system/configmaps"}
+    | {"/api/v1/namespaces/triomesh-system/configmaps", "/api/v1/namespaces/triomesh-system/secrets"}
 )
 
 

@@ -21,16 +21,19 @@ def test_options_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("POD_NAME", "triomesh-control-x")
     monkeypatch.setenv("POD_NAMESPACE", "mesh")
+    monkeypatch.setenv("TRIOMESH_CA_OVERLAP", "60")
     found = options([])
-    assert (found.xds, found.monitoring, found.namespace, found.identity) == (
+    assert found.ca_overlap == 60.0
+    assert (found.xds, found.secure_xds, found.monitoring, found.namespace, found.identity) == (
         "0.0.0.0:15010",
+        "0.0.0.0:15012",
         "0.0.0.0:15014",
         "mesh",
         "triomesh-control-x",
     )
 
 
-@pytest.mark.parametrize("argv", [["--xds", "15010"], ["--monitoring", "a:b"], ["--xds", "a:70000"]])
+@pytest.mark.parametrize("argv", [["--xds", "15010"], ["--monitoring", "a:b"], ["--xds", "a:70000"], ["--secure-xds", "a"]])
 def test_bad_addresses_are_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options(argv)
@@ -48,7 +51,7 @@ def test_it_syncs_serves_and_stops(tmp_path: pathlib.Path, capsys: pytest.Captur
     async def story() -> None:
         api = KubeApi()
         async with api.serving(tmp_path) as kubeconfig:
-            argv = ["--kubeconfig", kubeconfig, "--xds", "127.0.0.1:0", "--monitoring", "127.0.0.1:0", "--namespace", SYSTEM]
+            argv = ["--kubeconfig", kubeconfig, "--xds", "127.0.0.1:0", "--monitoring", "127.0.0.1:0", "--secure-xds", "127.0.0.1:0", "--namespace", SYSTEM]
             stop = asyncio.Event()
             running = asyncio.create_task(run(options(argv), stop))
             async with asyncio.timeout(20):
