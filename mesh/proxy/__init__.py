@@ -11,7 +11,7 @@
     http2                                                    until there is a codec: relayed or refused
 
 What an exchange asks (all of it sync, without a socket): route, filters (cors, faults), balance, retry, breaker, outlier,
-forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
+unprocessed (two proxies' agreement), forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
 
 What it stands on: poller (readiness), deadlines (timeouts), connect, tls (a channel like the plain one), pool, clusters, resolve (DNS), snapshots (compiled
 configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap, heap and main (the process).

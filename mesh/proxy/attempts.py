@@ -7,6 +7,7 @@ is not asked of Forwarding, the retry policy or the clusters.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,6 +28,7 @@ from mesh.proxy.relay import RelayBroken, relay
 from mesh.proxy.reply import NO_HEALTHY_UPSTREAM
 from mesh.proxy.retry import is_idempotent
 from mesh.proxy.transfer import Download, Framing, pump, receive_head
+from mesh.proxy.unprocessed import LINE as UNPROCESSED_LINE
 from mesh.proxy.upstream_h1 import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -38,11 +40,12 @@ _random = random.random
 class Attempts:
     """One exchange. `run` it once."""
 
-    __slots__ = ("_down", "_step")
+    __slots__ = ("_down", "_is_unprocessed", "_step")
 
     def __init__(self, down: Downstream, step: Forwarding) -> None:
         self._down = down
         self._step = step
+        self._is_unprocessed = True
 
     async def run(self) -> bool:
         """Go on until the request is answered. Returns: the connection can serve another one."""
@@ -71,6 +74,7 @@ class Attempts:
                 connection, response = await self._attempt(host)
             except UpstreamFailed as exc:
                 step.give_up_connection()
+                self._is_unprocessed &= exc.failure.surely_unprocessed
                 step.now = self._down.deadlines.now()
                 record.transport_failure = exc.reason
                 cluster.on_failure(host, step.now)
@@ -86,6 +90,9 @@ class Attempts:
                 if pause is None or not step.may_retry():
                     return await self._fail(exc)
             else:
+                self._is_unprocessed = False
+                if step.is_unprocessed(response) and step.move(response):
+                    continue
                 pause = step.pause_after(response)
                 if pause is None or not step.may_retry():
                     return await self._respond(connection, response)
@@ -202,7 +209,7 @@ class Attempts:
         record.status = 101
         record.details = "via_upstream"
         record.response_started_at = down.deadlines.now()
-        remove, lines = step.response_lines()
+        remove, lines = step.response_lines(response)
         data = encode_response(response, remove, lines, True)
         down.has_started = True
         try:
@@ -229,4 +236,9 @@ class Attempts:
         if retry is not None and record.attempts > retry.attempts:
             record.flag(Flag.UPSTREAM_RETRY_LIMIT)
         record.bytes_received = step.upload.received
-        return await self._down.conclude(record, reply_for(failed.failure, failed.reason, record.attempts > 1))
+        reply = reply_for(failed.failure, failed.reason, record.attempts > 1)
+        if self._is_unprocessed and failed.failure.flag is Flag.UPSTREAM_CONNECT_FAILURE:
+            client = record.peer
+            if self._down.terminal.is_inbound and client is not None and client.is_ours:
+                reply = replace(reply, headers=reply.headers + UNPROCESSED_LINE)
+        return await self._down.conclude(record, reply)

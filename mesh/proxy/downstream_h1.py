@@ -158,7 +158,7 @@ class Downstream(Seat):
             reply = reply.for_grpc()
             record.status = reply.status
             record.grpc_status = reply.grpc_status if reply.grpc_status is not None else -1
-        keep = keep and not self.must_close
+        keep = keep and not self.must_close and not self.is_draining()
         data = encode_reply(reply, self.terminal.server, head.method, head.minor, keep)
         record.response_started_at = self.proxy.deadlines.now()
         if head.method != b"HEAD":

@@ -30,6 +30,7 @@ cdef class Forwarding:
     cdef bint _keep
     cdef bint _is_inside
     cdef bint _is_retrying
+    cdef int _moves
     cdef object _hash_key
     cdef tuple _tried
 
@@ -42,9 +43,11 @@ cdef class Forwarding:
     cpdef object give_up_connection(self)
     cpdef object mirror(self, bytes body)
     cpdef object pause_after(self, ResponseHead response)
+    cpdef bint is_unprocessed(self, ResponseHead response) except -1
+    cdef object _take_host(self, Host host)
     cpdef object start_response(self, UpstreamConnection connection, ResponseHead response)
     cpdef long status_of(self, ResponseHead response) except -1
-    cpdef tuple response_lines(self)
+    cpdef tuple response_lines(self, ResponseHead response)
     cpdef bint flush(self, UpstreamConnection connection) except -1
     cpdef bint finish(self, UpstreamConnection connection, ResponseHead response) except -1
     cdef bytes _encode_head(self, UpstreamConnection connection, Host host)

@@ -28,6 +28,8 @@ from mesh.proxy.poller import SMALL_READ
 from mesh.proxy.retry import is_idempotent
 from mesh.proxy.route import CompiledRoute, Share
 from mesh.proxy.transfer import NO_UPLOAD, Framing, Upload
+from mesh.proxy.unprocessed import HEADER as UNPROCESSED
+from mesh.proxy.unprocessed import MAX_MOVES
 
 if not cython.compiled:  # when compiled, forwarding.pxd cimports these names
     from mesh.codec.h1 import RequestHead, ResponseHead, ResponseParser, encode_request, encode_response
@@ -72,6 +74,7 @@ class Forwarding:
     _keep: bool
     _is_inside: bool
     _is_retrying: bool
+    _moves: int
     _hash_key: HashKey | None
     _tried: tuple[Host, ...]
 
@@ -100,6 +103,7 @@ class Forwarding:
         self.framing = _RAW
         self._hash_key = None
         self._tried = ()
+        self._moves = 0
         self._keep = self.needs_fresh = self._is_retrying = self._is_inside = False
 
     def begin(self) -> bool:
@@ -165,11 +169,14 @@ class Forwarding:
             self.now, key.value if key is not None else None, self._tried, self.down.destination
         )
         if host is not None:
-            self.host = host
-            host.active += 1
-            self.record.host = host
+            self._take_host(host)
             self.record.attempts += 1
         return host
+
+    def _take_host(self, host: Host) -> None:
+        self.host = host
+        host.active += 1
+        self.record.host = host
 
     def use(self, connection: UpstreamConnection, host: Host) -> None:
         """The attempt goes over this connection: encode the head into `unsent`."""
@@ -215,6 +222,35 @@ class Forwarding:
         if self.route.retry is not None and self.route.retry.excludes_tried_hosts:
             self._tried = (*self._tried, tried)
         self.upload.restart()
+
+    def is_unprocessed(self, response: ResponseHead) -> bool:
+        """The proxy at the other end says that its application has not seen the request."""
+        return (response.status == 503 or self.record.is_grpc) and response.get(UNPROCESSED) is not None
+
+    def move(self, response: ResponseHead) -> bool:
+        """Take a request that was not processed to a host not yet tried. Returns: that is the attempt now.
+
+        Outside of the retry policy and not one of its attempts, but within the retry budget.
+        """
+        failed = self.host
+        assert failed is not None
+        if self.down.terminal.is_inbound or not failed.endpoint.is_meshed:
+            return False  # the application's own header, or a stranger's
+        if not self.upload.can_replay or self._moves == MAX_MOVES:
+            return False
+        tried = (*self._tried, failed)
+        key = self._hash_key
+        self.now = self.down.deadlines.now()
+        other = self.cluster.pick(self.now, key.value if key is not None else None, tried, self.down.destination)
+        if other is None or other in tried or not self.may_retry():
+            return False
+        self.cluster.on_response(failed, self.status_of(response), self.now)
+        self.give_up_connection()
+        self.next_attempt(failed)
+        self._tried = tried
+        self._moves += 1
+        self._take_host(other)
+        return True
 
     def pause_after(self, response: ResponseHead) -> float | None:
         """Seconds before the next attempt; None: this response is the answer."""
@@ -303,7 +339,12 @@ class Forwarding:
                 self._resume()
                 return
             self.response = response
-            if response.is_interim or response.status == 101 or self.pause_after(response) is not None:
+            if (
+                response.is_interim
+                or response.status == 101
+                or self.pause_after(response) is not None
+                or self.is_unprocessed(response)
+            ):
                 self._resume()
                 return
             self.start_response(connection, response)
@@ -367,7 +408,7 @@ class Forwarding:
         elif not head.minor and response.is_chunked and response.has_body:
             self.framing, head_framing, keep = Framing.DATA, _NO_FRAMING, False
         self._keep = keep
-        remove, lines = self.response_lines()
+        remove, lines = self.response_lines(response)
         option: bytes = b"close" if not keep else (b"" if head.minor else b"keep-alive")
         self.out = encode_response(response, remove, lines, False, option, head_framing)
         down.has_started = True
@@ -376,11 +417,13 @@ class Forwarding:
         """The status that says how the upstream did: gRPC's own, where the head has it (Envoy judges hosts so)."""
         return judged_status(response.status, response) if self.record.is_grpc else response.status
 
-    def response_lines(self) -> tuple[tuple[bytes, ...], bytes]:
+    def response_lines(self, response: ResponseHead) -> tuple[tuple[bytes, ...], bytes]:
         """Names to leave out of the response's head, and lines to append."""
         record: Record = self.record
         lines: bytes = self._hash_key.set_cookie if self._hash_key is not None else b""
         remove: tuple[bytes, ...] = _SERVICE_TIME
+        if self.is_unprocessed(response):
+            remove += (UNPROCESSED,)
         if self.upload.is_done:
             milliseconds: cython.int = record.service_milliseconds()
             lines += b"x-envoy-upstream-service-time: %d\r\n" % milliseconds

@@ -19,6 +19,8 @@ from google.protobuf.struct_pb2 import Struct
 
 from mesh.model.endpoint import Workload
 
+VERSION = "TRIOMESH_VERSION"
+"""Key of the metadata that only our own proxies have."""
 METADATA = b"x-envoy-peer-metadata"
 METADATA_ID = b"x-envoy-peer-metadata-id"
 HEADERS = (METADATA, METADATA_ID)
@@ -43,6 +45,8 @@ class Peer:
     canonical_revision: str = "latest"
     cluster: str = "unknown"
     principal: str = "unknown"
+    is_ours: bool = False
+    """It is a proxy of this product, and knows what such proxies tell each other."""
 
 
 UNKNOWN = Peer()
@@ -88,6 +92,7 @@ def peer_of_metadata(metadata: Mapping[str, Any]) -> Peer:
         canonical_service=canonical or "unknown",
         canonical_revision=revision,
         cluster=_text(metadata, "CLUSTER_ID") or "unknown",
+        is_ours=VERSION in metadata,
     )
 
 
@@ -108,7 +113,7 @@ def encode_headers(node_id: str, metadata: Mapping[str, Any]) -> bytes:
 
 
 # What the other side needs for its labels; the rest of the metadata is nobody's business.
-_SENT = ("NAME", "NAMESPACE", "WORKLOAD_NAME", "OWNER", "CLUSTER_ID", "MESH_ID")
+_SENT = ("NAME", "NAMESPACE", "WORKLOAD_NAME", "OWNER", "CLUSTER_ID", "MESH_ID", VERSION)
 _SENT_LABELS = frozenset(
     (
         "app",

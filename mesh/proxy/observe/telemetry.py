@@ -20,7 +20,7 @@ from mesh.proxy.observe.istio import RequestLabels, message_group, request_group
 from mesh.proxy.observe.log_writer import LogWriter
 from mesh.proxy.observe.metrics import MAX_SERIES, Family, Kind, Metric, Registry, Sample, escape
 from mesh.proxy.observe.otlp import OtlpExporter
-from mesh.proxy.observe.peer import PeerCache, encode_headers, peer_of_metadata
+from mesh.proxy.observe.peer import VERSION, PeerCache, encode_headers, peer_of_metadata
 from mesh.proxy.observe.span import Span, SpanFactory
 from mesh.proxy.observe.tcp import TcpObserver
 from mesh.proxy.observe.trace import Sampler
@@ -63,7 +63,7 @@ class Telemetry:
         )
         self._peers = PeerCache()
         self._digits = Digits(random.getrandbits)
-        self._peer_lines = encode_headers(node_id, metadata)
+        self._peer_lines = encode_headers(node_id, {VERSION: version, **metadata})
         self._writers: dict[str, LogWriter] = {}
         # Weak: an observer lives as long as its listener or one of its connections.
         self._tcp_observers: WeakSet[TcpObserver] = WeakSet()
