@@ -20,6 +20,15 @@ _HELP = {
     "pilot_services": "Hosts in the registry.",
     "pilot_problems": "Problems of users' objects by severity.",
     "pilot_status_writes": "Status patches by result.",
+    "citadel_server_csr_count": "Requests for a certificate.",
+    "citadel_server_success_cert_issuance_count": "Certificates issued.",
+    "citadel_server_authentication_failure_count": "Requests for a certificate by somebody who is not known.",
+    "citadel_server_csr_parsing_err_count": "Requests for a certificate whose CSR cannot be signed.",
+    "citadel_server_csr_sign_err_count": "Requests for a certificate that the CA could not answer.",
+    "citadel_server_root_cert_expiry_timestamp": "Unix time at which the root ends.",
+    "citadel_server_root_cert_expiry_seconds": "Seconds until the root ends.",
+    "citadel_server_cert_chain_expiry_timestamp": "Unix time at which the CA's chain ends.",
+    "citadel_server_cert_chain_expiry_seconds": "Seconds until the CA's chain ends.",
 }
 
 

@@ -51,7 +51,8 @@ def merged(
         known = (published or {}).get(name)
         bundle[name] = Root(certificate, known.since if known else since)
     for name, root in (published or {}).items():
-        until = root.until if root.until is not None else now + retire_seconds
+        # The shorter of what was meant and what is meant now: after a theft nothing waits for the old date.
+        until = min(root.until if root.until is not None else float("inf"), now + retire_seconds)
         if name not in bundle and now < min(until, unix(root.certificate.not_valid_after_utc)):
             bundle[name] = Root(root.certificate, root.since, until)
     return bundle

@@ -43,6 +43,8 @@ def test_a_replaced_root_goes_at_its_own_end_at_the_latest() -> None:
 
 def test_without_an_overlap_it_goes_at_once() -> None:
     assert merged(_roots(Root(OLD, 1.0)), [NEW], NOW, 0) == _roots(Root(NEW, NOW))
+    leaving = merged(_roots(Root(OLD, 1.0)), [NEW], NOW, 100)
+    assert merged(leaving, [NEW], NOW + 1, 0) == _roots(Root(NEW, NOW))
 
 
 def test_the_next_end_is_in_the_future() -> None:
