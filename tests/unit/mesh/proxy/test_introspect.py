@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -17,13 +18,17 @@ from mesh.model.endpoint import Endpoint, Health, LoadAssignment, Locality, Loca
 from mesh.model.listener import Listener
 from mesh.model.secret import Secret, TlsCertificate, TrustBundle
 from mesh.proxy.clusters import ClusterRuntime
+from mesh.proxy.control_plane import ControlPlane
 from mesh.proxy.deadlines import Deadlines
+from mesh.proxy.identity import Identity
+from mesh.proxy.identity_keeper import IdentityKeeper, IdentitySettings
 from mesh.proxy.introspect import (
     certificates,
     cluster_families,
     clusters_json,
     clusters_text,
     health_flags,
+    identity_families,
     listeners_json,
     listeners_text,
     memory_bytes,
@@ -153,3 +158,15 @@ async def test_metrics_of_the_process() -> None:
     assert found["process_resident_memory_bytes", ""] == pytest.approx(memory_bytes()[0], rel=0.2)
     assert 0 <= time.time() - found["process_start_time_seconds", ""] < 3_600
     assert 0 < found["process_cpu_seconds_total", ""] <= time.process_time()
+
+
+def test_metrics_of_the_identity(tmp_path: Path) -> None:
+    settings = IdentitySettings(ControlPlane(Address("127.0.0.1", 1), tmp_path / "r", tmp_path / "t"), "shop", "web")
+    keeper = IdentityKeeper(settings, lambda _: None)
+    keeper.requests, keeper.failures = 3, 2
+    names = ("requests_total", "failures_total")
+    found = {family.metric.name: family.samples[0].value for family in identity_families(keeper)}
+    assert found == dict(zip((f"triomesh_workload_certificate_{name}" for name in names), (3, 2), strict=True))
+    chain, key = certificate()
+    keeper.identity = Identity(TlsCertificate(chain, key), chain, "spiffe://td/ns/a/sa/b", 1.0, 1234.5)
+    assert identity_families(keeper)[0].samples[0].value == 1234.5

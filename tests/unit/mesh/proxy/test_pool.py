@@ -134,3 +134,16 @@ def test_a_drained_pool_closes_what_is_idle_now_and_the_rest_later(kit: Kit) -> 
     assert idle.closed and not busy.closed
     kit.pool.give_back(busy, 2.0)
     assert busy.closed and kit.pool.open == 0 and kit.emptied == [kit.pool]
+
+
+def test_connections_secured_in_the_former_way_are_not_kept(kit: Kit) -> None:
+    idle, busy = kit.connection(), kit.connection()
+    kit.pool.give_back(idle, 1.0)
+    kit.pool.renew(2.0)
+    assert idle.closed and not busy.closed and kit.pool.open == 1
+    kit.pool.give_back(busy, 3.0)
+    assert busy.closed
+    newer = kit.connection()
+    newer.opened_at = 4.0
+    kit.pool.give_back(newer, 5.0)
+    assert not newer.closed and kit.pool.take(5.0) is newer

@@ -8,13 +8,23 @@ from mesh.model.endpoint import Endpoint, LoadAssignment, LocalityEndpoints
 from mesh.model.listener import Direction, FilterChain, HttpManager, Listener, TcpProxy
 from mesh.model.match import PathKind, PathMatch, RouteMatch
 from mesh.model.route import DirectResponse, Route, RouteConfig, VirtualHost, WeightedCluster
-from mesh.model.secret import DownstreamTls
+from mesh.model.secret import WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS, DownstreamTls, Secret, TrustBundle
 from mesh.model.snapshot import Snapshot
 from mesh.proxy.clusters import ClusterRuntime
 from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.observe.telemetry import Telemetry, TelemetrySettings
 from mesh.proxy.poller import Poller
-from mesh.proxy.snapshots import EMPTY, Compiled, HttpTerminal, TcpTerminal, compile_snapshot
+from mesh.proxy.snapshots import (
+    EMPTY,
+    NO_SECRETS,
+    Compiled,
+    HttpTerminal,
+    OwnSecrets,
+    TcpTerminal,
+    compile_snapshot,
+    with_secrets,
+)
+from tests.support.proxy_tls import Authority
 
 
 def config(name: str, pattern: str = "/x") -> RouteConfig:
@@ -47,9 +57,9 @@ def compiled():
     poller = Poller()
     telemetry = Telemetry("sidecar~1.1.1.1~a.b~c", {}, TelemetrySettings(), "test")
 
-    def go(snapshot: Snapshot, previous: Compiled = EMPTY) -> Compiled:
+    def go(snapshot: Snapshot, previous: Compiled = EMPTY, own: OwnSecrets = NO_SECRETS) -> Compiled:
         return compile_snapshot(
-            snapshot, previous, telemetry, lambda model, hosts: ClusterRuntime(model, hosts, poller, deadlines)
+            snapshot, previous, telemetry, lambda model, hosts: ClusterRuntime(model, hosts, poller, deadlines), own
         )
 
     yield go
@@ -120,3 +130,26 @@ def test_old_versions_of_tls_are_not_offered(compiled, caplog) -> None:
     chain = FilterChain(HttpManager("h", route_config_name="r"), tls=DownstreamTls(("cert",), min_version="1.1"))
     made = compiled(replace(SNAPSHOT, listeners={"l": listener("l", chain)}))
     assert "l" not in made.listeners and "TLS 1.1 is not offered" in made.problems["l"]
+
+
+def test_secrets_of_the_proxys_own_come_and_change_without_a_push(compiled) -> None:
+    root = Authority()
+    tls = DownstreamTls((WORKLOAD_CERTIFICATE,), WORKLOAD_ROOTS, True, ("istio-http/1.1", "istio-h2", "istio"))
+    chain = FilterChain(HttpManager("h", route_config_name="r"), tls=tls)
+    snapshot = replace(SNAPSHOT, listeners={"l": listener("l", chain)})
+    assert "default" in compiled(snapshot).problems
+    waiting = compiled(snapshot, own=OwnSecrets(is_awaited=True))
+    assert waiting.problems == {} and waiting.tls == {}
+    served = waiting.listeners["l"].terminal(chain).tls
+    assert served is not None and served.alpn == ("istio-http/1.1", "istio")
+    secrets = {s.name: s for s in (root.secret(WORKLOAD_CERTIFICATE, "spiffe://a"), root.trust(WORKLOAD_ROOTS))}
+    there = with_secrets(waiting, OwnSecrets(secrets, "spiffe://a"))
+    assert there.problems == {} and there.secrets == secrets and there.source is snapshot
+    assert there.tls[served].principal == "spiffe://a" and there.clusters["c"].contexts is there.tls
+    renewed = {**secrets, WORKLOAD_CERTIFICATE: root.secret(WORKLOAD_CERTIFICATE, "spiffe://a")}
+    later = with_secrets(there, OwnSecrets(renewed, "spiffe://a"))
+    assert later.tls[served].ssl is not there.tls[served].ssl and later.listeners is there.listeners
+    bad = {**renewed, WORKLOAD_ROOTS: Secret(WORKLOAD_ROOTS, trust=TrustBundle(b"rubbish"))}
+    broken = with_secrets(later, OwnSecrets(bad, "spiffe://a"))
+    assert list(broken.problems) == [WORKLOAD_ROOTS] and broken.tls[served] is later.tls[served]
+    assert with_secrets(broken, OwnSecrets(renewed, "spiffe://a")).problems == {}

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from mesh.proxy.poller import WRITE, Parker, Poller
-from mesh.proxy.tls import TlsChannel, TlsError, TlsTruncated, reason_of
+from mesh.proxy.poller import READ, WRITE, Parker, Poller
+from mesh.proxy.tls import TlsChannel, TlsError, TlsRefused, TlsTruncated, reason_of, security_of
 from tests.support.proxy_tls import Authority
 
 ROOT = Authority()
@@ -190,3 +190,58 @@ def test_reasons_are_openssls_words() -> None:
     error = ssl.SSLError()
     error.reason = "NO_SHARED_CIPHER"
     assert reason_of(error) == "NO_SHARED_CIPHER"
+
+
+async def test_a_look_ahead_keeps_what_it_finds() -> None:
+    async with pair() as (channel, peer):
+        assert not channel.peek()
+        await peer.send_all(b"hello")
+        with trio.fail_after(5):
+            while not channel.peek():
+                await channel.wait(READ)
+        assert channel.peek()
+        assert channel.try_recv(2) == b"he" and channel.peek()
+        assert channel.try_recv(10) == b"llo" and not channel.peek()
+        await trio.aclose_forcefully(peer)
+        with trio.fail_after(5):
+            while not channel.peek():
+                await channel.wait(READ)
+        with pytest.raises(TlsTruncated):
+            channel.try_recv(1)
+
+
+async def test_a_server_that_refuses_our_certificate_is_told_from_one_that_breaks() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    server = ROOT.server_context("a.example.com")
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(cadata=ROOT.pem.decode())
+    theirs.setblocking(False)
+    poller = Poller()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        peer = TlsChannel(poller.open(theirs, Parker()), server, server_side=True)
+        channel = TlsChannel(
+            poller.open(ours, Parker()), ROOT.client_context(), server_side=False, server_name="a.example.com"
+        )
+
+        async def serve() -> None:
+            with pytest.raises(TlsError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+                await peer.handshake()
+
+        nursery.start_soon(serve)
+        with trio.fail_after(5):
+            await channel.handshake()  # TLS 1.3: over for us before the server has seen our certificate
+            for _ in range(2):  # and said again to whoever asks again
+                with pytest.raises(TlsRefused, match="TLSV13_ALERT_CERTIFICATE_REQUIRED"):
+                    await channel.recv(100)
+        channel.close()
+        peer.close()
+        nursery.cancel_scope.cancel()
+    poller.close()
+
+
+def test_the_same_facts_are_the_same_object() -> None:
+    found = security_of("spiffe://b", "spiffe://a", "TLSv1.3")
+    assert found is security_of("spiffe://b", "spiffe://a", "TLSv1.3") and found.is_mutual
+    assert not security_of("", "spiffe://a", "TLSv1.3").is_mutual

@@ -134,3 +134,37 @@ def test_files_are_read_where_the_proxy_runs(tmp_path: Path) -> None:
     (tmp_path / "k").unlink()
     same, problems = made(settings, previous=first)
     assert same is first and list(problems) == ["l"] and "No such file" in problems["l"]
+
+
+def test_settings_that_differ_in_names_share_the_dear_part() -> None:
+    mine, roots = ROOT.secret("default", "spiffe://a"), ROOT.trust("ROOTCA")
+    secrets = {"default": mine, "ROOTCA": roots}
+    clients = [
+        UpstreamTls(
+            "default",
+            "ROOTCA",
+            sni=f"s{i}",
+            alpn=("istio-http/1.1", "istio"),
+            subject_alt_names=(StringMatch(StringKind.EXACT, f"spiffe://{i}"),),
+        )
+        for i in range(3)
+    ]
+    servers = [DownstreamTls(("default",), "ROOTCA", True, alpn) for alpn in (("istio",), ("istio-http/1.1", "istio"))]
+    problems: dict[str, str] = {}
+    found = compile_contexts([("x", each) for each in (*clients, *servers)], secrets, {}, problems, "spiffe://a")
+    assert not problems and {context.principal for context in found.values()} == {"spiffe://a"}
+    assert len({id(found[each].ssl) for each in clients}) == 1
+    first = found[clients[0]]
+    assert first.to_send(False) is first.ssl and first.to_send(True) is first.opaque is found[clients[1]].opaque
+    one, both = (found[each] for each in servers)
+    assert both.to_answer(("istio", "istio-http/1.1")) is both.answers["istio"]
+    assert both.to_answer(("h2", "istio-http/1.1")) is both.answers["istio-http/1.1"]
+    assert both.to_answer(("h2",)) is both.to_answer(()) is both.ssl
+    assert one.to_answer(("istio",)) is one.answers["istio"]
+
+
+def test_at_an_edge_the_servers_order_stands() -> None:
+    context, _ = made(DownstreamTls(("a",), alpn=("h2", "http/1.1")), A)
+    assert context is not None and context.to_answer(("http/1.1", "h2")) is context.ssl
+    plain, _ = made(UpstreamTls("a", alpn=("http/1.1",)), A)
+    assert plain is not None and plain.opaque is None and plain.to_send(True) is plain.ssl and plain.principal == ""

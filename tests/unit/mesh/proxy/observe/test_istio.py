@@ -10,6 +10,7 @@ from mesh.model.route import ForwardAction, Route, RouteConfig, VirtualHost, Wei
 from mesh.proxy.observe.istio import REQUEST_LABELS, ROUTE_LABELS, TCP_LABELS, RequestLabels, flags_text, route_labels
 from mesh.proxy.observe.peer import peer_of_metadata
 from mesh.proxy.route import RouteTable
+from mesh.proxy.tls import security_of
 from tests.support.observe import REVIEWS, REVIEWS_V1, host, record
 
 LOCAL = peer_of_metadata({"WORKLOAD_NAME": "me", "NAMESPACE": "ns", "LABELS": {"app": "me", "version": "v9"}})
@@ -112,3 +113,26 @@ def test_the_routes_labels() -> None:
         "response_code": "503",
         "grpc_response_status": "",
     }
+
+
+def test_a_handshake_tells_the_client_who_is_who() -> None:
+    item = record()
+    item.status, item.cluster, item.host = 200, REVIEWS, host(workload=REVIEWS_V1)
+    names = ("source_principal", "destination_principal", "connection_security_policy")
+    for security, wanted in (
+        (security_of("spiffe://b", "spiffe://a", "TLSv1.3"), ("spiffe://a", "spiffe://b", "mutual_tls")),
+        (security_of("", "", "TLSv1.3"), ("unknown", "unknown", "unknown")),
+    ):
+        item.upstream_security = security
+        values = RequestLabels(LOCAL, is_inbound=False).of(item, item.cluster, item.host)
+        found = dict(zip(REQUEST_LABELS, values, strict=True))
+        assert tuple(found[name] for name in names) == wanted
+
+
+def test_of_an_opaque_client_its_certificate_tells_the_namespace() -> None:
+    item = record()
+    item.cluster = REVIEWS
+    item.connection = replace(item.connection, is_mutual_tls=True, peer_principal="spiffe://td/ns/shop/sa/web")
+    found = dict(zip(TCP_LABELS, RequestLabels(LOCAL, is_inbound=True).of_tcp(item, item.cluster, None), strict=True))
+    assert (found["source_workload_namespace"], found["source_workload"]) == ("shop", "unknown")
+    assert found["source_principal"] == "spiffe://td/ns/shop/sa/web"

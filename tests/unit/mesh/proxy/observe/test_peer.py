@@ -10,6 +10,7 @@ from mesh.proxy.observe.peer import (
     PeerCache,
     encode_headers,
     peer_of_metadata,
+    peer_of_principal,
     peer_of_workload,
 )
 from tests.support.observe import REVIEWS_V1
@@ -92,3 +93,9 @@ def test_many_peers_do_not_fill_the_memory() -> None:
 
 def test_names_to_strip() -> None:
     assert set(HEADERS) == {b"x-envoy-peer-metadata", b"x-envoy-peer-metadata-id"}
+
+
+@pytest.mark.parametrize("principal", ["spiffe://td/ns/shop", "spiffe://td/x/shop/sa/web", "urn:a", ""])
+def test_only_a_workloads_id_has_a_namespace(principal: str) -> None:
+    assert peer_of_principal(principal) is UNKNOWN
+    assert peer_of_principal("spiffe://td/ns/shop/sa/web").namespace == "shop"
