@@ -45,13 +45,34 @@ class Stricter(NamedTuple):
     what: str
 
 
+class Missing(NamedTuple):
+    """Resources of one group and version that a real server has and the embedded one has not."""
+
+    names: tuple[str, ...]
+    reason: str
+
+
 OUTCOMES = [
     Outcome("definitions that are refused", ("rule of another type",), ACCEPTED, "CEL is parsed when a CRD comes; wrong types are found when a rule is evaluated: cel-python has no type checker"),
     Outcome("definitions that are refused", ("rule over an unknown field",), ACCEPTED, "the same"),
+    Outcome("strategic patches and their directives", (6,), [422, "Invalid"], "a list element without its key: a mistake of the client, not an error without reason of the server"),
+    Outcome("strategic patches and their directives", (7,), [422, "Invalid"], "the same of a directive that there is not"),
     Outcome("formats that are not served", ("application/yaml",), [406, "application/json"], "nobody asks for YAML: kubectl makes it itself"),
-    Outcome("mutation is defaulted and validated", (5, 0, 1), "spec.containers[1]", "a second element of one name is named itself, not its name"),
-    Outcome("mutation is defaulted and validated", (5, 0, 2), 'Duplicate value: {"name": "a"}', "the same"),
 ]
+SERVED = "resources that are served"
+NOT_SERVED = {
+    "v1": Missing(("bindings", "componentstatuses", "persistentvolumeclaims", "persistentvolumeclaims/status", "persistentvolumes", "persistentvolumes/status", "podtemplates", "replicationcontrollers", "replicationcontrollers/scale", "replicationcontrollers/status"), "no storage but emptyDir; what Deployments and pods/binding replaced long ago"),
+    "apiregistration.k8s.io/v1": Missing(("apiservices", "apiservices/status"), "no aggregated API servers"),
+    "autoscaling/v1": Missing(("horizontalpodautoscalers", "horizontalpodautoscalers/status"), "no autoscaler"),
+    "certificates.k8s.io/v1": Missing(("certificatesigningrequests", "certificatesigningrequests/approval", "certificatesigningrequests/status"), "the node has its certificates from the start"),
+    "networking.k8s.io/v1": Missing(("ipaddresses", "servicecidrs", "servicecidrs/status"), "one service network, which is fixed"),
+    "storage.k8s.io/v1": Missing(("csidrivers", "csinodes", "csistoragecapacities", "volumeattachments", "volumeattachments/status", "volumeattributesclasses"), "no storage but emptyDir"),
+    "admissionregistration.k8s.io/v1": Missing(("validatingadmissionpolicies", "validatingadmissionpolicies/status", "validatingadmissionpolicybindings"), "webhooks alone decide about admission"),
+    "node.k8s.io/v1": Missing(("runtimeclasses",), "one container runtime"),
+    "resource.k8s.io/v1": Missing(("deviceclasses", "resourceclaims", "resourceclaims/status", "resourceclaimtemplates", "resourceslices"), "no devices"),
+    "flowcontrol.apiserver.k8s.io/v1": Missing(("flowschemas", "flowschemas/status", "prioritylevelconfigurations", "prioritylevelconfigurations/status"), "no priorities among requests"),
+}
+"""A request for one of them gets what a request for anything unknown gets: 404 with a Status."""
 ANSWERS = [
     Answer("definition", ("status", "metadata.finalizers"), "established in the answer", "established by a controller a moment later", "clients wait for the condition on both; here they need not"),
     Answer("list", ("items.apiVersion", "items.kind"), "items say what they are", "items of typed lists do not", "lists are stored bytes, joined; no client may rely on either"),
@@ -82,6 +103,10 @@ def with_outcomes(name: str, outcome: Json) -> Json:
             place = _place(outcome, difference.path[:-1])
             assert place[difference.path[-1]] != difference.ours, f"no difference any more: {difference}"
             place[difference.path[-1]] = json.loads(json.dumps(difference.ours))
+    if name == SERVED:
+        missing = {f"{version} {resource}" for version, entry in NOT_SERVED.items() for resource in entry.names}
+        assert missing <= set(outcome), f"no difference any more: {missing - set(outcome)}"
+        return [entry for entry in outcome if entry not in missing]
     return outcome
 
 
@@ -101,6 +126,7 @@ def rendered() -> str:
         where = f"{entry.scene}: {', '.join(str(step) for step in entry.path)}"
         lines.append(_row(where, _short(entry.ours), _short(_place(scenes[entry.scene], entry.path)), entry.reason))
     lines += [_row(f"answer to “{entry.step}”: {', '.join(f'`{path}`' for path in entry.paths)}", entry.ours, entry.real, entry.reason) for entry in ANSWERS]
+    lines += [_row(f"`{version}` without {', '.join(entry.names)}", "404", "served", entry.reason) for version, entry in NOT_SERVED.items()]
     lines += ["", f"Objects that the real CRDs take and ours refuse. {STRICTER_REASON}.", "", "| object (file, number, kind: field, what was done to it) | refused for |", "|---|---|"]
     lines += [_row(f"`{name}`", found.what) for name in taken if (found := stricter(name))]
     return "\n".join(lines)

@@ -155,9 +155,9 @@ def deployment(name: str, **spec: Any) -> Json:
 
 def play(session: Session, names: list[str] | None = None) -> Json:
     """Outcomes by scene, as JSON has them (tuples become lists)."""
-    from tests.support import kube_scenes_admission, kube_scenes_reading, kube_scenes_writing
+    from tests.support import kube_scenes_admission, kube_scenes_kinds, kube_scenes_reading, kube_scenes_writing
 
-    del kube_scenes_admission, kube_scenes_reading, kube_scenes_writing  # they have entered their scenes
+    del kube_scenes_admission, kube_scenes_kinds, kube_scenes_reading, kube_scenes_writing  # they have entered their scenes
     found = {}
     for number, (name, function) in enumerate(sorted(SCENES.items())):
         if names is not None and name not in names:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from mesh.sandbox.apiserver import podadmission, status, webhooks
+from mesh.sandbox.apiserver import convert, podadmission, status, webhooks
 from mesh.sandbox.apiserver.hookclient import HookCaller
 from mesh.sandbox.apiserver.metrics import Metrics
 from mesh.sandbox.apiserver.storage import Key, Store
@@ -49,7 +49,7 @@ class Admission:
         is_new_pod = call.resource.key == "pods" and operation is Operation.CREATE and not call.target.subresource
         if is_new_pod:
             podadmission.admit(new, self._store, call.target.namespace)
-        hooks = self._hooks("mutatingwebhookconfigurations", call, operation, new, old)
+        hooks = self._hooks(cluster, "mutatingwebhookconfigurations", call, operation, new, old)
         changed_by: list[int] = []
         for index, hook in enumerate(hooks):
             before = new
@@ -70,9 +70,9 @@ class Admission:
     async def validate(self, cluster: Cluster, call: Call, operation: Operation, new: Obj | None, old: Obj | None) -> None:
         """Raises: ApiError: the first refusal in order of configuration."""
         if operation is Operation.DELETE:
-            for hook in self._hooks("mutatingwebhookconfigurations", call, operation, None, old):
+            for hook in self._hooks(cluster, "mutatingwebhookconfigurations", call, operation, None, old):
                 await self._ask(call, hook, operation, None, old)
-        hooks = self._hooks("validatingwebhookconfigurations", call, operation, new, old)
+        hooks = self._hooks(cluster, "validatingwebhookconfigurations", call, operation, new, old)
         refusals: dict[int, status.ApiError] = {}
 
         async def ask(index: int, hook: Hook) -> None:
@@ -88,7 +88,7 @@ class Admission:
         if refusals:
             raise refusals[min(refusals)]
 
-    def _hooks(self, plural: str, call: Call, operation: Operation, new: Obj | None, old: Obj | None) -> list[Hook]:
+    def _hooks(self, cluster: Cluster, plural: str, call: Call, operation: Operation, new: Obj | None, old: Obj | None) -> list[Hook]:
         if call.resource.group in EXEMPT_GROUPS:
             return []
         configurations = [stored.obj for _, stored in self._store.items(f"{plural}.admissionregistration.k8s.io")]
@@ -101,14 +101,15 @@ class Admission:
         elif call.target.namespace:
             namespace = self._store.get(Key("namespaces", "", call.target.namespace))
             labels = (namespace.obj["metadata"].get("labels") or {}) if namespace else {}
-        return webhooks.select(configurations, call, operation, new, old, labels)
+        return webhooks.select(configurations, call, operation, new, old, labels, cluster.registry.versions(call.resource.key))
 
     async def _mutate(self, call: Call, hook: Hook, operation: Operation, new: Obj, old: Obj | None) -> Obj:
         answer = await self._ask(call, hook, operation, new, old)
         if answer is None or not answer.patch:
             return new
         try:
-            patched = webhooks.apply_patch(copy.deepcopy(new), answer, hook)
+            shown = convert.between(copy.deepcopy(new), call.resource, hook.resource)
+            patched = convert.between(webhooks.apply_patch(shown, answer, hook), hook.resource, call.resource)
         except webhooks.Moved as exc:
             raise status.bad_request(f'failed calling webhook "{hook.name}": {exc}') from exc
         except HookError as exc:

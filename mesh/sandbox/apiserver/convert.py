@@ -42,5 +42,10 @@ def from_storage(obj: Obj, resource: Resource) -> Obj:
     return {**(_rename(obj, EVENT_FIELDS) if resource.key == "events" else obj), "apiVersion": resource.api_version}
 
 
+def between(obj: Obj, source: Resource, target: Resource) -> Obj:
+    """An object of one version of a kind as another version shows it. A shallow copy at most."""
+    return obj if source == target else {**from_storage(to_storage(obj, source), target), "kind": target.kind}
+
+
 def _rename(obj: Obj, names: dict[str, str]) -> Obj:
     return {names.get(key, key): value for key, value in obj.items()}

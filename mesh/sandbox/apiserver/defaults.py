@@ -55,6 +55,8 @@ def _container(container: Obj) -> None:
         reference = (variable.get("valueFrom") or {}).get("fieldRef")
         if reference:
             put(reference, apiVersion="v1")
+        if of_resource := (variable.get("valueFrom") or {}).get("resourceFieldRef"):
+            put(of_resource, divisor="0")
     resources = container["resources"]
     if resources.get("limits"):
         requests = resources.setdefault("requests", {})

@@ -44,15 +44,34 @@ def spec(pod: Obj, path: str) -> list[Cause]:
         if len(kinds) != 1:
             causes.append(Cause("FieldValueForbidden", here, f"Forbidden: may not specify more than 1 volume type: {kinds}"))
     names: set[str] = set()
-    for group in ("initContainers", "containers"):
+    ports: set[str] = set()
+    for group in ("containers", "initContainers"):
         for index, container in enumerate(pod.get(group) or ()):
             here = f"{path}.{group}[{index}]"
             _name(container.get("name", ""), f"{here}.name", names, causes)
             causes += _container(container, here, volumes)
+            if group == "containers":
+                causes += _host_ports(container, here, ports)
             restart = container.get("restartPolicy")
             if restart is not None and (group != "initContainers" or restart != "Always"):
                 causes.append(Cause("FieldValueNotSupported" if group == "initContainers" else "FieldValueForbidden", f"{here}.restartPolicy",
                     f'Unsupported value: "{restart}": supported values: "Always"' if group == "initContainers" else "Forbidden: may not be set for non-init containers"))  # fmt: skip
+    gates: set[str] = set()
+    for index, gate in enumerate(pod.get("schedulingGates") or ()):
+        if gate.get("name") in gates:
+            causes.append(Cause("FieldValueDuplicate", f"{path}.schedulingGates[{index}]", f'Duplicate value: "{gate["name"]}"'))
+        gates.add(gate.get("name", ""))
+    return causes
+
+
+def _host_ports(container: Obj, path: str, seen: set[str]) -> list[Cause]:
+    causes = []
+    for index, port in enumerate(container.get("ports") or ()):
+        if port.get("hostPort"):
+            text = f"{port.get('protocol', '')}/{port.get('hostIP', '')}/{port['hostPort']}"
+            if text in seen:
+                causes.append(Cause("FieldValueDuplicate", f"{path}.ports[{index}].hostPort", f'Duplicate value: "{text}"'))
+            seen.add(text)
     return causes
 
 

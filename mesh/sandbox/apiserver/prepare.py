@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from mesh.sandbox.apiserver import crd, defaults, services, status, validation
+from mesh.sandbox.apiserver import crd, defaults, quantities, ratchet, services, status, validation
 from mesh.sandbox.apiserver.cluster import Call, Cluster
 from mesh.sandbox.apiserver.schema import structural
 from mesh.sandbox.apiserver.schema.definitions import TYPE_META, Node, child, resolve
 from mesh.sandbox.apiserver.storage import Key
 
 Obj = dict[str, Any]
+TWICE = re.compile(
+    r"\b(containers|initContainers|ephemeralContainers|volumes|volumeMounts|env|ports|imagePullSecrets|hostAliases|tolerations|schedulingGates|finalizers|conditions)\[\d+\]$"
+)
 
 
 def normalise(new: Obj, old: Obj | None, call: Call) -> None:
@@ -20,6 +24,7 @@ def normalise(new: Obj, old: Obj | None, call: Call) -> None:
         structural.fill(new, resource.schema)
         return
     structural.drop_nulls(new, resource.schema)
+    quantities.normalise(new, resource.schema)
     if resource.key == "secrets":
         _string_data(new)
     if resource.key == "namespaces" and call.target.subresource != "finalize":
@@ -54,13 +59,14 @@ def validate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
     resource = call.resource
     causes = validation.metadata(new, old, resource)
     if resource.custom:
-        causes += _structure(new, {**resolve(resource.schema), "properties": {**resolve(resource.schema).get("properties", {}), **TYPE_META}})
+        node = {**resolve(resource.schema), "properties": {**resolve(resource.schema).get("properties", {}), **TYPE_META}}
+        causes += ratchet.new_ones(_structure(new, node), new, old, node)
         if not causes:  # rules may rely on the schema, and on its bounds: they cost by what they look at
             causes, warnings = crd.evaluate_rules(new, old, resource)
             call.warnings += [w for w in warnings if w not in call.warnings]
     else:
         # Checks of the kind may rely on types and required fields.
-        found = _structure(new, resource.schema)
+        found = [cause for cause in _structure(new, resource.schema) if not _may_be_twice(cause)]
         causes += found or validation.check(new, old, resource, call.target.subresource)
         if not causes and resource.key == "customresourcedefinitions.apiextensions.k8s.io":
             causes += crd.check(new, old)
@@ -71,6 +77,11 @@ def validate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
 def _structure(new: Obj, node: Node) -> list[status.Cause]:
     """What the schema says; of owners `validation.metadata` has spoken."""
     return [cause for cause in structural.check(new, node, "") if not cause.field.startswith("metadata.ownerReferences")]
+
+
+def _may_be_twice(cause: status.Cause) -> bool:
+    """Lists of built-in kinds are keyed for patches; what must not be twice in them the kind's own checks say."""
+    return cause.reason == "FieldValueDuplicate" and re.search(TWICE, cause.field) is not None
 
 
 def check_namespace(cluster: Cluster, call: Call) -> None:

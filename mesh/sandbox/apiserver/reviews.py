@@ -22,6 +22,8 @@ async def create(cluster: Cluster, call: Call) -> Response:
     spec = obj.get("spec") or {}
     match call.resource.kind:
         case "TokenReview":
+            if not spec.get("token"):
+                raise status.bad_request("token is required for TokenReview in authentication")
             obj["status"] = _token(cluster, spec)
         case "SelfSubjectReview":
             obj["status"] = {"userInfo": call.user.info()}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mesh.sandbox.apiserver import expressions
+from mesh.sandbox.apiserver import expressions, ratchet
 from mesh.sandbox.apiserver.schema.definitions import Node, items, list_keys
 from mesh.sandbox.apiserver.schema.structural import JSON_TYPES, join
 from mesh.sandbox.apiserver.status import Cause
@@ -41,6 +41,8 @@ def evaluate(new: Obj, old: Obj | None, node: Node) -> tuple[list[Cause], list[s
         return causes, [f"{found} validation rules (CEL) that apply to this object were not evaluated: the package cel-python is not installed"] if found else []
     for place in places(new, ABSENT if old is None else old, node, ""):
         variables = {"self": place.value}
+        if not OLD_SELF.search(place.rule["rule"]) and ratchet.is_same(place.value, place.old):
+            continue  # what does not fit a newer rule may stay as it is
         if OLD_SELF.search(place.rule["rule"]):
             if place.old is ABSENT:
                 continue

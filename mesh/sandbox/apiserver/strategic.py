@@ -77,22 +77,28 @@ def _merge_list(current: list[Any], patch: list[Any], node: Node, path: str) -> 
     if not key:
         return current + [v for v in patch if v not in current]
     element = items(node)
-    result = list(current)
     if any(isinstance(p, dict) and p.get("$patch") == "replace" for p in patch):
         return [copy.deepcopy(p) for p in patch if p.get("$patch") != "replace"]
+    places = {_hashable(entry.get(key)): i for i, entry in reversed(list(enumerate(current))) if isinstance(entry, dict)}
+    changed: list[tuple[int, Any]] = []
     for index, change in enumerate(patch):
         if not isinstance(change, dict):
             raise PatchError(f"{path}[{index}]: must be an object")
         if key not in change:
             raise PatchError(f"map: {change} does not contain declared merge key: {key} (at {path}[{index}])")
-        found = next((i for i, entry in enumerate(result) if isinstance(entry, dict) and entry.get(key) == change[key]), None)
-        if change.get("$patch") == "delete":
-            result = [entry for entry in result if not (isinstance(entry, dict) and entry.get(key) == change[key])]
-        elif found is None:
-            result.append(_merge({}, change, element, f"{path}[{index}]"))
-        else:
-            result[found] = _merge(result[found], change, element, f"{path}[{index}]")
-    return result
+        found = places.get(_hashable(change[key]))
+        if change.get("$patch") != "delete":
+            changed.append((-1 if found is None else found, _merge({} if found is None else current[found], change, element, f"{path}[{index}]")))
+    named = {_hashable(change[key]) for change in patch}
+    return _interleave(changed, [(i, entry) for i, entry in enumerate(current) if not isinstance(entry, dict) or _hashable(entry.get(key)) not in named])
+
+
+def _interleave(changed: list[tuple[int, Any]], kept: list[tuple[int, Any]]) -> list[Any]:
+    """Both in their own order; elements of both lists by where they were, a new one (-1) before what comes next. Source: mergeSortedSlice of strategicpatch."""
+    result = []
+    while changed and kept:
+        result.append((changed if changed[0][0] < kept[0][0] else kept).pop(0)[1])
+    return result + [entry for _, entry in changed + kept]
 
 
 def _reorder(values: list[Any], order: list[Any], key: str) -> list[Any]:

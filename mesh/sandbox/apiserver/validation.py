@@ -222,7 +222,8 @@ def _service(obj: Obj, old: Obj | None) -> list[Cause]:
             causes.append(invalid(f"{here}.targetPort", target, podvalidation.PORT_NAME_RULE))
         pair = (port.get("port", 0), port.get("protocol", ""))
         if pair in seen_ports:
-            causes.append(Cause("FieldValueDuplicate", here, f"Duplicate value: {port}"))
+            shown = {"Name": "", "Protocol": pair[1], "AppProtocol": None, "Port": pair[0], "TargetPort": 0, "NodePort": 0}  # as Go prints the internal type
+            causes.append(Cause("FieldValueDuplicate", here, f"Duplicate value: {json.dumps(shown, separators=(',', ':'))}"))
         seen_ports.add(pair)
     if spec.get("sessionAffinity") not in ("None", "ClientIP"):
         causes.append(unsupported("spec.sessionAffinity", spec.get("sessionAffinity"), ["ClientIP", "None"]))

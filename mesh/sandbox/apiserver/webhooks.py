@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from mesh.sandbox.apiserver import expressions, status
+from mesh.sandbox.apiserver import convert, expressions, status
 from mesh.sandbox.apiserver.jsonpatch import PatchError, apply_json_patch
 from mesh.sandbox.apiserver.registry import Resource
 from mesh.sandbox.apiserver.selectors import match_selector
@@ -56,6 +56,8 @@ class Hook:
     side_effects: str
     reinvoke: bool
     conditions: tuple[Mapping[str, str], ...]
+    resource: Resource
+    """The version of the kind that it asked for, which need not be the one of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,19 @@ class Answer:
     message: str = ""
 
 
-def select(configurations: Iterable[Obj], call: Call, operation: Operation, new: Obj | None, old: Obj | None, namespace_labels: Mapping[str, str] | None) -> list[Hook]:
+def select(
+    configurations: Iterable[Obj], call: Call, operation: Operation, new: Obj | None, old: Obj | None, namespace_labels: Mapping[str, str] | None, versions: Iterable[Resource] = ()
+) -> list[Hook]:
     """The hooks that apply, ordered by configuration name and position.
 
+    versions: all of the kind: a rule about one of them (`matchPolicy: Equivalent`) covers a request in another.
     namespace_labels: None for cluster-wide objects other than Namespaces, which every namespaceSelector matches.
     """
     found = []
     for configuration in sorted(configurations, key=lambda c: str(c["metadata"]["name"])):
         for hook in configuration.get("webhooks") or ():
-            if not any(rule_matches(rule, call.resource, call.target.subresource, operation) for rule in hook.get("rules") or ()):
+            resource = _asked_for(hook, (call.resource,) if hook.get("matchPolicy") == "Exact" else (call.resource, *versions), call.target.subresource, operation)
+            if resource is None:
                 continue
             if namespace_labels is not None and not match_selector(hook.get("namespaceSelector") or {}, namespace_labels):
                 continue
@@ -86,7 +92,7 @@ def select(configurations: Iterable[Obj], call: Call, operation: Operation, new:
                 continue
             found.append(Hook(
                 configuration["metadata"]["name"], hook["name"], hook["clientConfig"], float(hook.get("timeoutSeconds", 10)), hook.get("failurePolicy") == "Ignore",
-                hook.get("sideEffects", ""), hook.get("reinvocationPolicy") == "IfNeeded", tuple(hook.get("matchConditions") or ())))  # fmt: skip
+                hook.get("sideEffects", ""), hook.get("reinvocationPolicy") == "IfNeeded", tuple(hook.get("matchConditions") or ()), resource))  # fmt: skip
     return found
 
 
@@ -94,6 +100,10 @@ def _object_matches(selector: Mapping[str, Any], new: Obj | None, old: Obj | Non
     if not selector:
         return True
     return any(match_selector(selector, obj["metadata"].get("labels") or {}) for obj in (new, old) if obj is not None)
+
+
+def _asked_for(hook: Mapping[str, Any], versions: Iterable[Resource], subresource: str, operation: Operation) -> Resource | None:
+    return next((version for version in versions if any(rule_matches(rule, version, subresource, operation) for rule in hook.get("rules") or ())), None)
 
 
 def rule_matches(rule: Mapping[str, Any], resource: Resource, subresource: str, operation: Operation) -> bool:
@@ -110,13 +120,12 @@ def rule_matches(rule: Mapping[str, Any], resource: Resource, subresource: str, 
 
 def review(call: Call, hook: Hook, operation: Operation, new: Obj | None, old: Obj | None) -> Obj:
     """The AdmissionReview to send."""
-    resource = call.resource
-    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
-    where = {"group": resource.group, "version": resource.version, "resource": resource.plural}
+    (kind, where), (request_kind, request_where) = (_named(resource) for resource in (hook.resource, call.resource))
+    new, old = (None if obj is None else convert.between(obj, call.resource, hook.resource) for obj in (new, old))
     options = {Operation.CREATE: "CreateOptions", Operation.UPDATE: "UpdateOptions", Operation.DELETE: "DeleteOptions"}.get(operation, "")
     sent = {key: call.request.arg(key) for key in ("fieldManager", "fieldValidation") if call.request.arg(key)}
     request: Obj = {
-        "uid": str(uuid.uuid4()), "kind": kind, "resource": where, "requestKind": kind, "requestResource": where, "operation": operation.value,
+        "uid": str(uuid.uuid4()), "kind": kind, "resource": where, "requestKind": request_kind, "requestResource": request_where, "operation": operation.value,
         "userInfo": call.user.info(), "object": _unborn(new, call) if operation is Operation.CREATE else new, "oldObject": old, "dryRun": call.dry_run,
         "options": {"apiVersion": "meta.k8s.io/v1", "kind": options, **sent, **({"dryRun": ["All"]} if call.dry_run else {})} if options else None,
     }  # fmt: skip
@@ -128,6 +137,11 @@ def review(call: Call, hook: Hook, operation: Operation, new: Obj | None, old: O
     if call.target.namespace:
         request["namespace"] = call.target.namespace
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+
+
+def _named(resource: Resource) -> tuple[Obj, Obj]:
+    version = {"group": resource.group, "version": resource.version}
+    return {**version, "kind": resource.kind}, {**version, "resource": resource.plural}
 
 
 def _unborn(new: Obj | None, call: Call) -> Obj | None:
@@ -194,7 +208,8 @@ def unmet_condition(hook: Hook, call: Call, operation: Operation, new: Obj | Non
     """
     if not hook.conditions:
         return False
-    variables = {"object": new, "oldObject": old, "request": review(call, hook, operation, None, None)["request"]}
+    shown, before = (None if obj is None else convert.between(obj, call.resource, hook.resource) for obj in (new, old))
+    variables = {"object": shown, "oldObject": before, "request": review(call, hook, operation, None, None)["request"]}
     problem = ""
     for condition in hook.conditions:
         try:

@@ -81,7 +81,9 @@ def type_error(value: Any, node: Node, path: str) -> str | None:
         return None
     if not has_type(value, node):
         return f"cannot unmarshal {_found(value)} into field {path} of type {node.get('format') or node.get('type') or 'int-or-string'}"
-    # Of built-in kinds alone: in custom ones a real server knows no such formats.
+    # Of built-in kinds alone: custom ones may say 1.0 for 1, and a real server knows no such formats of theirs.
+    if isinstance(value, float) and node.get("type") == "integer":
+        return f"cannot unmarshal number {value} into field {path} of type {node.get('format', 'int')}"
     if isinstance(value, int) and not isinstance(value, bool) and not (limits := INT_RANGES.get(node.get("format", ""), ANY))[0] <= value <= limits[1]:
         return f"cannot unmarshal number {value} into field {path} of type {node['format']}"
     if isinstance(value, dict):

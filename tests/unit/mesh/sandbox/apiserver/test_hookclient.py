@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from mesh.sandbox.apiserver.hookclient import HookCaller, trust
+from mesh.sandbox.apiserver.kinds import builtin
 from mesh.sandbox.apiserver.webhooks import Hook, HookError
 from tests.support.apiserver_local import Local, local
 from tests.support.apiserver_peers import Webhook
 
+PODS = next(resource for resource in builtin() if resource.key == "pods")
+
 
 def hook(**client: Any) -> Hook:
-    return Hook("c", "h.x.y", client, 5, False, "None", False, ())
+    return Hook("c", "h.x.y", client, 5, False, "None", False, (), PODS)
 
 
 async def ask(api: Local, made: Hook) -> Any:

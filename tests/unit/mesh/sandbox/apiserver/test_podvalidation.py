@@ -19,7 +19,7 @@ def pod(container: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     ("made", "fields"),
     [
         (pod(), []), (pod(containers=[]), ["containers"]), (pod({"name": "A_"}), ["containers[0].name"]), (pod({"image": ""}), ["containers[0].image"]),
-        (pod(initContainers=[{"name": "a", "image": "x"}]), ["containers[0].name"]), (pod(restartPolicy="Maybe"), ["restartPolicy"]),
+        (pod(initContainers=[{"name": "a", "image": "x"}]), ["initContainers[0].name"]), (pod(restartPolicy="Maybe"), ["restartPolicy"]),
         (pod({"ports": [{"containerPort": 0}, {"containerPort": 1, "protocol": "X"}, {"containerPort": 2, "name": "UP"}]}), ["containers[0].ports[0].containerPort", "containers[0].ports[1].protocol", "containers[0].ports[2].name"]),
         (pod({"env": [{"name": "1x"}, {"name": "a", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}), ["containers[0].env[0].name", "containers[0].env[1].valueFrom"]),
         (pod({"volumeMounts": [{"name": "v", "mountPath": "/x"}]}), ["containers[0].volumeMounts[0].name"]),
@@ -27,7 +27,7 @@ def pod(container: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         (pod(volumes=[{"name": "v", "emptyDir": {}, "secret": {}}, {"name": "v"}]), ["volumes[0]", "volumes[1].name"]),
         (pod({"resources": {"requests": {"cpu": "lots"}}}), ["containers[0].resources.requests[cpu]"]), (pod({"resources": {"limits": {"memory": "1.5Gi", "cpu": "100m"}}}), []),
         (pod({"readinessProbe": {}}), ["containers[0].readinessProbe"]), (pod({"livenessProbe": {"exec": {}, "successThreshold": 2}}), ["containers[0].livenessProbe.successThreshold"]),
-        (pod({"restartPolicy": "Always"}), ["containers[0].restartPolicy"]), (pod(initContainers=[{"name": "s", "image": "x", "restartPolicy": "Always"}]), []),
+        (pod({"restartPolicy": "Always"}), ["containers[0].restartPolicy"]), (pod({"ports": [{"containerPort": 1, "hostPort": 9, "protocol": "TCP"}, {"containerPort": 2, "hostPort": 9, "protocol": "TCP"}]}), ["containers[0].ports[1].hostPort"]), (pod(schedulingGates=[{"name": "a.b/c"}, {"name": "a.b/c"}]), ["schedulingGates[1]"]), (pod(initContainers=[{"name": "s", "image": "x", "restartPolicy": "Always"}]), []),
     ],
 )  # fmt: skip
 def test_spec(made: dict[str, Any], fields: list[str]) -> None:

@@ -22,6 +22,12 @@ def test_keyed_list_is_merged_by_key() -> None:
     assert patched(containers=[{"name": "b", "image": "3"}, {"name": "c"}])["containers"] == [{"name": "a", "image": "1"}, {"name": "b", "image": "3"}, {"name": "c"}]
 
 
+def test_new_elements_come_before_the_next_one_that_is_not_named() -> None:
+    assert [c["name"] for c in patched(containers=[{"name": "new"}])["containers"]] == ["new", "a", "b"]
+    assert [c["name"] for c in patched(containers=[{"name": "a"}, {"name": "new"}])["containers"]] == ["a", "new", "b"]
+    assert [c["name"] for c in patched(containers=[{"name": "b"}])["containers"]] == ["a", "b"]
+
+
 def test_directives() -> None:
     assert patched(containers=[{"name": "a", "$patch": "delete"}])["containers"] == [{"name": "b", "image": "2"}]
     assert patched(containers=[{"$patch": "replace"}, {"name": "z"}])["containers"] == [{"name": "z"}]

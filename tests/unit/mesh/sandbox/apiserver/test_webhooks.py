@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def test_selection_by_selectors_and_order() -> None:
     assert names(None, {}) == ["a", "b"]
 
 
-HOOK = Hook("c", "h.x.y", {}, 10, False, "None", False, ())
+HOOK = Hook("c", "h.x.y", {}, 10, False, "None", False, (), PODS)
 
 
 def answer(**response: Any) -> webhooks.Answer:
@@ -108,11 +109,27 @@ def test_review_tells_everything() -> None:
     assert (made["operation"], made["namespace"], made["name"], made["subResource"], made["userInfo"]["username"], made["options"]["kind"]) == ("UPDATE", "ns", "p", "status", "jane", "UpdateOptions")
 
 
+def test_a_rule_about_another_version_covers_it_too() -> None:
+    gadget = [replace(PODS, group="x.example.com", version=version, plural="gadgets", kind="Gadget", custom=True, storage_key="gadgets.x.example.com", storage_version="v1") for version in ("v1", "v1beta1")]
+    asked = Call(Request("POST", "/", "/", {}, {}, [], b""), User("jane", ()), Target("x.example.com", "v1beta1", "gadgets", "ns", "g", ""), "create", gadget[1])
+    obj = {"apiVersion": "x.example.com/v1beta1", "kind": "Gadget", "metadata": {"name": "g"}}
+    about = rule(apiGroups=["x.example.com"], resources=["gadgets"])
+
+    def chosen(policy: str) -> list[Hook]:
+        return webhooks.select([configuration("c", rules=[about], matchPolicy=policy)], asked, Operation.CREATE, obj, None, None, gadget)
+
+    assert chosen("Exact") == []
+    (hook,) = chosen("Equivalent")
+    request = webhooks.review(asked, hook, Operation.CREATE, obj, None)["request"]
+    assert (request["kind"]["version"], request["requestKind"]["version"], request["resource"]["version"]) == ("v1", "v1beta1", "v1")
+    assert request["object"]["apiVersion"] == "x.example.com/v1" and obj["apiVersion"] == "x.example.com/v1beta1"
+
+
 def test_match_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
     def hook(ignores: bool, *results: Any) -> Hook:
         made = tuple({"name": str(i), "expression": str(i)} for i in range(len(results)))
         monkeypatch.setattr(expressions, "evaluate", lambda text, variables: results[int(text)]())
-        return Hook("c", "h.x.y", {}, 10, ignores, "None", False, made)
+        return Hook("c", "h.x.y", {}, 10, ignores, "None", False, made, PODS)
 
     def fails() -> bool:
         raise expressions.Failed("broken")
