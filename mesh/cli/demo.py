@@ -24,6 +24,7 @@ from mesh.cli.kube import Kube
 from mesh.cli.load import Answer, Client
 from mesh.cli.options import DEFAULT_SANDBOX, Format, SandboxName
 from mesh.cli.output import document, step, table
+from mesh.cli.poll import poll
 from mesh.cli.proxies import Proxy, admin, proxies, scrape
 
 BOOKINFO = Path(mesh.__file__).resolve().parent.parent / "samples/bookinfo"
@@ -35,7 +36,6 @@ SPLIT_TOLERANCE = 3.0
 PAGE, REVIEWS_API = "/productpage", "/api/v1/products/0/reviews"
 USER_PAGES = 20
 PODS_SECONDS, ROUTE_SECONDS, TRACE_SECONDS = 90.0, 30.0, 20.0
-POLL_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -159,33 +159,30 @@ def all_ready(text: str) -> bool:
 
 def await_page(client: Client) -> None:
     """Until the gateway serves the product page."""
-    answer = client.send("GET", PAGE)
-    deadline = time.monotonic() + ROUTE_SECONDS
-    while answer.status != 200:
-        if time.monotonic() > deadline:
-            raise CommandError(f"the gateway does not serve {PAGE}: {answer.status} {answer.body[:200]}")
-        time.sleep(POLL_SECONDS)
-        answer = client.send("GET", PAGE)
+    answer = poll(lambda: client.send("GET", PAGE), lambda answer: answer.status == 200, ROUTE_SECONDS)
+    if answer.status != 200:
+        raise CommandError(f"the gateway does not serve {PAGE}: {answer.status} {answer.body[:200]}")
 
 
 def await_weights(kube: Kube, workload: str, service: str, weights: Sequence[int]) -> None:
     """Until a workload's proxy really has a route to `service` with these weights ([] = no weighted route at all)."""
     proxy = _proxy_of(kube, workload)
-    deadline = time.monotonic() + ROUTE_SECONDS
-    while True:
-        dump = admin(kube, proxy, "/config_dump")
-        found = [
+
+    def weights_now() -> list[list[int]]:
+        return [
             [target.weight for target in describe.targets(route)]
-            for config in describe.sections(dump, "routes")
+            for config in describe.sections(admin(kube, proxy, "/config_dump"), "routes")
             for host in config.get("virtual_hosts", [])
             if host["name"].startswith(f"{service}.{NAMESPACE}.")
             for route in host.get("routes", [])
         ]
-        if (list(weights) in found) if weights else (found and all(len(row) == 1 for row in found) and len(found) > 1):
-            return
-        if time.monotonic() > deadline:
-            raise CommandError(f"{proxy} has no such route to {service} after {ROUTE_SECONDS:.0f} s: it has weights {found}")
-        time.sleep(POLL_SECONDS)
+
+    def is_there(found: list[list[int]]) -> bool:
+        return list(weights) in found if weights else len(found) > 1 and all(len(row) == 1 for row in found)
+
+    found = poll(weights_now, is_there, ROUTE_SECONDS)
+    if not is_there(found):
+        raise CommandError(f"{proxy} has no such route to {service} after {ROUTE_SECONDS:.0f} s: it has weights {found}")
 
 
 def _proxy_of(kube: Kube, workload: str) -> Proxy:
@@ -225,17 +222,24 @@ def traced_page(kube: Kube, client: Client, session: Mapping[str, str]) -> dict[
     """Fetch one page under a trace id of our own and wait until its trace is whole."""
     trace_id = secrets.token_hex(16)
     client.send("GET", PAGE, {**session, "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"})
-    deadline = time.monotonic() + TRACE_SECONDS
-    seen = -1
-    while True:
+
+    def spans_now() -> list[traces.Span]:
         found = traces.fetch(kube, trace_id)
-        spans = traces.spans(found[0]) if found else []
-        services = sorted({span.service.partition(".")[0] for span in spans})
-        is_whole = set(services) >= SERVICES and len(spans) == seen and len(traces.roots(spans)) == 1
-        if is_whole or time.monotonic() > deadline:
-            return {"id": trace_id, "spans": len(spans), "services": services, "roots": len(traces.roots(spans)), "tree": list(traces.tree(spans))}
-        seen = len(spans)
-        time.sleep(0.5)
+        return traces.spans(found[0]) if found else []
+
+    spans = poll(spans_now, _is_whole, TRACE_SECONDS)
+    return {"id": trace_id, "spans": len(spans), "services": _services(spans), "roots": len(traces.roots(spans)), "tree": list(traces.tree(spans))}
+
+
+def _services(spans: Sequence[traces.Span]) -> list[str]:
+    return sorted({span.service.partition(".")[0] for span in spans})
+
+
+def _is_whole(spans: Sequence[traces.Span]) -> bool:
+    """The gateway and every service took part, one root joins all, and whoever was called has said so, too."""
+    callers = {span.parent for span in spans}
+    answered = all(span.id in callers for span in spans if str(span.tags.get("span.kind", "")).lower() == "client")
+    return set(_services(spans)) >= {"triomesh-ingressgateway", *SERVICES} and len(traces.roots(spans)) == 1 and answered
 
 
 def report_document(report: Report) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from mesh.cli.demo import Report, all_ready, ready_text, report_document, split, versions
+from mesh.cli.demo import Report, _is_whole, all_ready, ready_text, report_document, split, versions
 from mesh.cli.load import Answer
+from mesh.cli.traces import Span
 
 
 def answer(body: str, status: int = 200, seconds: float = 0.01) -> Answer:
@@ -52,3 +53,25 @@ def test_a_promise_that_does_not_hold_is_in_the_report():
     report.check(True, "fine")
     report.check(False, "90/10")
     assert (report_document(report)["ok"], report_document(report)["failures"]) == (False, ["90/10"])
+
+
+def hop(number: int, parent: int, service: str, kind: str) -> Span:
+    return Span(f"s{number}", f"s{parent}", f"{service}.default", "/", number, 1, {"span.kind": kind})
+
+
+PAGE_SPANS = [
+    hop(1, 0, "triomesh-ingressgateway", "client"),
+    hop(2, 1, "productpage", "server"),
+    hop(3, 2, "productpage", "client"),
+    hop(4, 3, "details", "server"),
+    hop(5, 2, "productpage", "client"),
+    hop(6, 5, "reviews", "server"),
+    hop(7, 6, "reviews", "client"),
+    hop(8, 7, "ratings", "server"),
+]
+
+
+def test_a_trace_is_whole_when_no_span_is_missing() -> None:
+    assert _is_whole(PAGE_SPANS)
+    for missing in PAGE_SPANS:
+        assert not _is_whole([span for span in PAGE_SPANS if span is not missing])
