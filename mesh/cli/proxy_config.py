@@ -126,7 +126,7 @@ def _command(view: str) -> None:
             document(list(describe.sections(dump, view)), output)
 
     singular = view.removesuffix("s")
-    app.command(view, help=f"The {view} of a proxy; json and yaml print Envoy's own messages.")(command)
+    app.command(view, help=f"The {view} of a proxy; json and yaml print Envoy's own messages.", short_help=f"Its {view}.")(command)
     app.command(singular, hidden=True)(command)
 
 
@@ -134,7 +134,7 @@ for _view in VIEWS:
     _command(_view)
 
 
-@app.command("all", help="The proxy's whole config dump, as Envoy's admin prints it.")
+@app.command("all", help="The proxy's whole config dump, as Envoy's admin prints it.", short_help="Everything: its whole config dump.")
 def everything(pod: Target, namespace: Namespace = "default", kubeconfig: Kubeconfig = None, output: Output = Format.json) -> None:
     """All views below one another as tables, or the raw dump as json or yaml."""
     kube = connect(kubeconfig)

@@ -66,7 +66,9 @@ def bring_up(name: str, otlp: str = "", with_mesh: bool = True, to: Target | Non
         install_crds(kube)
         install_mesh(kube, manifests(forwardclient.reach(name, attach.host_address(otlp)) if otlp else ""))
         address = forwardclient.wait_forward(name, GATEWAY, 80)
-    except (SandboxError, BadName) as exc:
+    except BadName as exc:
+        raise CommandError(str(exc), USAGE) from exc
+    except SandboxError as exc:
         raise CommandError(str(exc), UNREACHABLE) from exc
     step(f"the ingress gateway is at http://{address}")
     return Running(name, str(sandbox.kubeconfig), f"http://{address}", kube)
@@ -83,7 +85,9 @@ def take_down(name: str) -> bool:
         left = [] if attachment is None else _detach_first(layout, attachment)
         kube = Kube(str(layout.kubeconfig)) if attachment is not None else None
         found = supervisor.down(name, progress=step)
-    except (SandboxError, BadName) as exc:
+    except BadName as exc:
+        raise CommandError(str(exc), USAGE) from exc
+    except SandboxError as exc:
         raise CommandError(str(exc)) from exc
     if kube is not None:
         step("removing the node from the API server")
@@ -122,7 +126,7 @@ def _key(item: Document) -> tuple[str, str]:
     return str(item["kind"]), str(item["metadata"]["name"])
 
 
-@app.command()
+@app.command(short_help="Bring it up with the mesh in it; quick when it is up.")
 def up(
     name: SandboxName = DEFAULT_SANDBOX,
     otlp: Annotated[str, typer.Option("--otlp", metavar="HOST:PORT", help="Pass spans on to this OTLP/gRPC collector, as this machine reaches it.")] = "",
@@ -144,7 +148,7 @@ def up(
     step(f'point this shell at it:  eval "$(meshctl sandbox env{named(name)})"')
 
 
-@app.command()
+@app.command(short_help="Remove it and everything in it; nothing is left.")
 def down(name: SandboxName = DEFAULT_SANDBOX) -> None:
     """Remove the sandbox and everything in it; nothing is left behind.
 
@@ -176,7 +180,7 @@ def status(name: SandboxName = DEFAULT_SANDBOX, output: Output = Format.table) -
     raise typer.Exit(0 if found.state == "up" else NEGATIVE)
 
 
-@app.command()
+@app.command(short_help='For a shell:  eval "$(meshctl sandbox env)"')
 def env(name: SandboxName = DEFAULT_SANDBOX) -> None:
     """Print `export` lines for a shell:  eval "$(meshctl sandbox env)"."""
     found = _status(name)
@@ -197,7 +201,9 @@ def named(name: str) -> str:
 def _status(name: str) -> supervisor.Status:
     try:
         return supervisor.status(name)
-    except (SandboxError, BadName) as exc:
+    except BadName as exc:
+        raise CommandError(str(exc), USAGE) from exc
+    except SandboxError as exc:
         raise CommandError(str(exc), UNREACHABLE) from exc
 
 
