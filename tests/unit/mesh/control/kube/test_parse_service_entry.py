@@ -36,6 +36,13 @@ def test_static_endpoints() -> None:
     assert [problem.field for problem in parsed.problems] == ["spec.endpoints[1].address", "spec.addresses[1]"]
 
 
+def test_endpoints_say_who_they_are() -> None:
+    endpoints = [{"address": "198.18.9.9", "serviceAccount": "vm"}, {"address": "198.18.9.8", "serviceAccount": "a/b"}]
+    parsed = parse(resolution="STATIC", endpoints=endpoints)
+    assert [endpoint.service_account for endpoint in parsed.endpoints] == ["vm"]
+    assert [problem.field for problem in parsed.problems] == ["spec.endpoints[1].serviceAccount"]
+
+
 def test_a_wildcard_cannot_be_resolved() -> None:
     parsed = parse(hosts=["*.example", "a.example"], resolution="DNS")
     assert parsed.hosts == ("a.example",)

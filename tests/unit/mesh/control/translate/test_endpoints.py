@@ -111,3 +111,22 @@ def test_localities_come_from_nodes() -> None:
 def test_canonical_service(labels: dict[str, str], canonical: str, revision: str) -> None:
     pod = parse_pod({"metadata": {"name": "p", "namespace": "n", "labels": labels}})
     assert workload_of(pod) == Workload("p", "n", canonical, revision)
+
+
+def test_endpoints_say_whether_they_take_mesh_tls() -> None:
+    cluster = cluster_with()
+    offering = {"app": "web", "security.istio.io/tlsMode": "istio"}
+    cluster.apply([cluster.pod("a", offering), cluster.pod("b", {"app": "web"}), cluster.pod("c", {**offering, "v": "off"})])
+    head = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: off}\nspec: "
+    cluster.apply(head + "{selector: {matchLabels: {v: 'off'}}, portLevelMtls: {80: {mode: DISABLE}}}")
+    endpoints = cluster.graph().endpoints[CLUSTER].endpoints()
+    assert [(endpoint.tls_mode, endpoint.is_meshed) for endpoint in endpoints] == [("istio", True), ("", True), ("", True)]
+
+
+def test_nothing_outside_is_taken_for_the_mesh() -> None:
+    cluster = Cluster()
+    entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: e}\nspec: "
+    endpoint = "{address: 198.18.7.7, labels: {security.istio.io/tlsMode: istio}}"
+    cluster.apply(entry + f"{{hosts: [x.example], resolution: STATIC, ports: [{{number: 80, name: http}}], endpoints: [{endpoint}]}}")
+    (found,) = cluster.graph().endpoints["outbound|80||x.example"].endpoints()
+    assert (found.tls_mode, found.is_meshed) == ("", False)
