@@ -45,7 +45,9 @@ def application(
     async def ready(_request: Request) -> Response:
         if is_ready():
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("not ready: the first full list is not translated yet, or there is no CA (see the log)\n", status_code=503)
+        return PlainTextResponse(
+            "not ready: the first full list is not translated yet, or there is no CA (see the log)\n", status_code=503
+        )
 
     async def debug(request: Request) -> Response:
         page = pages.get(request.path_params["page"])

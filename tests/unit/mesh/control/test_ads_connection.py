@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import envoy.service.discovery.v3.discovery_pb2 as discovery_pb
+import grpc
 import pytest
 from grpc.aio import EOF
 
 from mesh.control.ads_connection import AdsConnection, AdsLimits, Refused
+from mesh.control.caller import Caller
 from mesh.model.cluster import Discovery
 from mesh.xds.ads_client import AdsClient
 from mesh.xds.encode import Encoder
@@ -122,3 +125,45 @@ def test_cancelled_connection_leaves_no_subscription():
         assert source.subscribers == {}
 
     run(test)
+
+
+@pytest.mark.parametrize(("caller", "has_identity"), [(None, False), (Caller(NODE.namespace, "cart", NODE.name), True)])
+def test_a_node_has_the_identity_of_its_stream_and_none_by_its_own_word(
+    caller: Caller | None, has_identity: bool
+) -> None:
+    """The source is asked for a node that has it, so that everything kept by node is kept apart."""
+    node = replace(NODE, metadata={**NODE.metadata, "SERVICE_ACCOUNT": "cart", "has_identity": True}, has_identity=True)
+
+    async def story() -> None:
+        context, source = Context(), Source()
+        source.snapshot = version(1)
+        found = AdsConnection(
+            Variant.DELTA, context, source, Encoder(), Counts(), lambda nack: None, AdsLimits(), caller
+        )  # fmt: skip
+        running = asyncio.create_task(found.run())
+        for body in AdsClient(node).on_open():
+            context.incoming.put_nowait(body)
+        async with asyncio.timeout(10):
+            await context.written.get()
+            context.incoming.put_nowait(EOF)
+            await running
+        assert [asked.has_identity for asked in source.asked] == [has_identity]
+
+    asyncio.run(story())
+
+
+def test_a_node_of_another_namespace_than_its_token_ends_the_stream() -> None:
+    async def story() -> None:
+        context, source = Context(), Source()
+        found = AdsConnection(
+            Variant.DELTA, context, source, Encoder(), Counts(), lambda nack: None, AdsLimits(), Caller("other", "cart")
+        )  # fmt: skip
+        for body in AdsClient(NODE).on_open():
+            context.incoming.put_nowait(body)
+        with pytest.raises(Refused, match="its namespace is") as caught:
+            async with asyncio.timeout(10):
+                await found.run()
+        assert caught.value.code is grpc.StatusCode.PERMISSION_DENIED
+        assert source.asked == []
+
+    asyncio.run(story())

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from mesh.control import publisher as publisher_module
 from mesh.control.metrics import MetricsRegistry
 from mesh.control.publisher import Publisher
 from mesh.model.node import Node, Role
-from mesh.model.snapshot import EMPTY_SNAPSHOT
+from mesh.model.secret import Secret, TlsCertificate
+from mesh.model.snapshot import EMPTY_SNAPSHOT, Snapshot
 from tests.support.world import SYSTEM, Cluster, bookinfo, sidecar_node
 
 
@@ -80,4 +82,22 @@ def test_a_nodes_unusable_settings_are_said_once(caplog: pytest.LogCaptureFixtur
         publisher.snapshot_for(replace(node, labels={"a": "b"}))
     assert [record.getMessage() for record in caplog.records] == [
         f"{node.id}: PROXY_CONFIG.tracing.otlp: must be host:port, is 'nowhere'; the mesh's settings hold"
+    ]
+
+
+def test_keys_go_to_nodes_with_an_identity_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets = {"kubernetes://shop": Secret("kubernetes://shop", TlsCertificate(b"chain", b"key"))}
+    monkeypatch.setattr(publisher_module, "project", lambda graph, node: Snapshot(secrets=secrets))
+    _, publisher, _ = published()
+    publisher.rebuild()
+    stranger = sidecar_node("x")
+    known = replace(stranger, has_identity=True)
+    with caplog.at_level(logging.WARNING):
+        # The same id on two streams: neither is given what was kept for the other.
+        found = [publisher.snapshot_for(node).secrets for node in (known, stranger, known, stranger)]
+    assert found == [secrets, {}, secrets, {}]
+    assert caplog.messages == [
+        f"{stranger.id} is not sent the secrets kubernetes://shop: its stream has no identity (port 15012)"
     ]

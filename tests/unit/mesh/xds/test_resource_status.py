@@ -28,3 +28,11 @@ def test_wanted_and_never_sent():
     (line,) = resource_status(sub, {"c": NEW}, False)
     assert line == ResourceStatus(Kind.CLUSTER, "c", "", Status.NOT_SENT, 0.0)
     assert list(not_sent(Kind.CLUSTER, ["c"])) == [line]
+
+
+def test_a_secrets_body_is_shown_to_nobody():
+    sub = Subscription(Kind.SECRET, Variant.DELTA)
+    key = Resource(Kind.SECRET, "s", "1", b"a private key")
+    sub.on_sent("n", {"s": key}, 3.0)
+    (line,) = resource_status(sub, {"s": key}, True)
+    assert (line.name, line.version, line.body) == ("s", "1", b"")
