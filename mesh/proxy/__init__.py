@@ -14,7 +14,7 @@ What an exchange asks (all of it sync, without a socket): route, filters (cors, 
 unprocessed (two proxies' agreement), forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
 
 What it stands on: poller (readiness), deadlines (timeouts), connect, tls (a channel like the plain one), pool, clusters, resolve (DNS), snapshots (compiled
-configuration, replaced whole), ads_thread (where it comes from), drain, bootstrap, heap and main (the process).
+configuration, replaced whole; superseded: whom that leaves behind), ads_thread (where it comes from), drain, bootstrap, heap and main (the process).
 
 Who we are to peers and to the control plane: identity (judges a certificate), renewal (when the next one is due), identity_keeper (asks for it), identity_file,
 certificate_request (the key, made in a child), control_plane (address, roots, token).

@@ -12,11 +12,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from mesh.codec.events import ProtocolError
 from mesh.codec.sock import original_dst
 from mesh.model.addr import Address
 from mesh.model.failure import Flag
-from mesh.model.listener import Direction, FilterChain, HttpManager, ListenerFilter
+from mesh.model.listener import Direction, FilterChain, HttpManager, Listener, ListenerFilter
 from mesh.proxy.chains import NOTHING, Inspected, needs_http, needs_inspection
 from mesh.proxy.connect import Opening
 from mesh.proxy.detect import HEAD_START_SECONDS, Detected, Patience, detect, hello_seconds, inspect, inspect_tls
@@ -42,6 +44,7 @@ _UNSEEN = Detected(NOTHING)
 _HANDSHAKE_SECONDS = 15.0
 # Envoy's listener_filters_timeout.
 _INSPECTION_SECONDS = 15.0
+_SWITCHED = 101
 _PREFACE_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -71,6 +74,7 @@ class Accepted:
 
     __slots__ = (
         "_bound",
+        "_chain",
         "_connection",
         "_destination",
         "_direct_remote",
@@ -80,7 +84,9 @@ class Accepted:
         "_proxy",
         "_remote",
         "_runtime",
+        "_scope",
         "_silence",
+        "_superseded",
         "channel",
         "is_outbound",
     )
@@ -97,7 +103,10 @@ class Accepted:
         self._connection = _UNKNOWN
         self._log: ConnectionLog | None = None
         self._down: Downstream | None = None
+        self._chain: FilterChain | None = None
+        self._scope: trio.CancelScope | None = None
         self._silence: Deadline | None = None
+        self._superseded: Deadline | None = None
         self.is_outbound = runtime.model.direction is Direction.OUTBOUND
         self.channel = proxy.poller.open(sock, self._parker)
         proxy.connections.add(self)
@@ -115,14 +124,35 @@ class Accepted:
         assert self._down is not None
         self._start(self._serve_http)
 
+    def supersede(self, is_superseded: Callable[[Listener, FilterChain | None], bool]) -> None:
+        """There is a new configuration. Drain the connection if the chain that it began with is no more."""
+        if self._superseded is not None or not is_superseded(self._runtime.model, self._chain):
+            return
+        proxy = self._proxy
+        if self._down is not None:
+            self._down.must_close = True
+        self._superseded = proxy.deadlines.new(self._cut)
+        self._superseded.arm(proxy.deadlines.now() + proxy.drain.seconds)
+
+    def _cut(self) -> None:
+        # The drain time is over. An exchange that is going on is the connection's last anyway; everything else ends here.
+        down = self._down
+        if down is not None and not (down.record is not None and down.record.status == _SWITCHED):
+            down.close_if_idle()
+        elif self._scope is not None:
+            self._scope.cancel()
+        else:
+            self.end()
+
     def end(self) -> None:
         """Close it. Idempotent."""
         proxy = self._proxy
         if self not in proxy.connections:
             return
         proxy.connections.discard(self)
-        if self._silence is not None:
-            self._silence.close()
+        for limit in (self._silence, self._superseded):
+            if limit is not None:
+                limit.close()
         if self._down is not None:
             self._down.close()
             self._down = None
@@ -141,11 +171,13 @@ class Accepted:
     async def _run(self, serve: Callable[[], Awaitable[bool]]) -> None:
         goes_on = False
         try:
-            goes_on = await serve()
-            self._proxy.poller.flush()
+            with trio.CancelScope() as self._scope:
+                goes_on = await serve()
+                self._proxy.poller.flush()
         except Exception as exc:
             self._crashed(exc)
         finally:
+            self._scope = None
             if not goes_on:
                 self.end()
 
@@ -220,6 +252,7 @@ class Accepted:
             self._proxy.no_filter_chain += 1
             self._refused(runtime, connection, "filter_chain_not_found", Flag.NO_ROUTE)
             return False
+        self._chain = chain
         terminal = runtime.terminal(chain)
         if isinstance(terminal, HttpTerminal) and dialled is not None:
             dialled.close()
@@ -305,6 +338,7 @@ class Accepted:
             self,
             is_tls=terminal.tls is not None,
         )
+        self._down.must_close = self._superseded is not None
         self._down.begin(first)
 
     async def _serve_http(self) -> bool:

@@ -14,12 +14,13 @@ class Drain:
     """Attributes: is_draining: from SIGTERM on. inbound, outbound: connections that a drain waits for.
 
     spares_outbound: a sidecar's outbound clients are its own application, which leaves by itself; a gateway's are
-    everybody else, who have to be told.
+    everybody else, who have to be told. seconds: how long what is to go may take; Istio's 45.
     """
 
     def __init__(self) -> None:
         self.is_draining = False
         self.spares_outbound = True
+        self.seconds = 45.0
         self.inbound = 0
         self.outbound = 0
         self._begun = trio.Event()

@@ -91,6 +91,7 @@ class _Process:
         WALL.use(trio.current_time)
         proxy = self._proxy = Proxy(self._telemetry)
         proxy.drain.spares_outbound = self._bootstrap.node.role is Role.SIDECAR
+        proxy.drain.seconds = self._bootstrap.drain_seconds
         bootstrap = self._bootstrap
         self._readiness = Readiness(proxy.drain, needs_identity=bootstrap.identity is not None)
         ads: AdsThread | None = None

@@ -36,6 +36,7 @@ from mesh.proxy.snapshots import (
     compile_snapshot,
     with_secrets,
 )
+from mesh.proxy.superseded import judge
 
 _log = logging.getLogger(__name__)
 _DIRECTIONS = {
@@ -103,6 +104,7 @@ class Proxy:
 
     def apply(self, snapshot: Snapshot) -> dict[str, str]:
         """Make a configuration the current one. Returns: resource or listener name -> why it is not (fully) in use."""
+        before = self.current.listeners
         self.current = compile_snapshot(snapshot, self.current, self.telemetry, self._make_cluster, self.own)
         self.version += 1
         for runtime in [
@@ -111,6 +113,10 @@ class Proxy:
             self._resolvers.pop(runtime).cancel()
         problems = dict(self.current.problems)
         problems.update(self.listeners.update(self.current.listeners))
+        if any(self.current.listeners.get(name) is not runtime for name, runtime in before.items()):
+            is_superseded = judge({name: runtime.model for name, runtime in self.current.listeners.items()})
+            for accepted in self.connections:
+                accepted.supersede(is_superseded)
         return problems
 
     def adopt(self, own: OwnSecrets) -> None:

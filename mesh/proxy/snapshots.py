@@ -1,7 +1,8 @@
 """Snapshots at run time: a configuration compiled to what connections and requests read, replaced whole.
 
 Compiling is incremental: what did not change keeps its compiled object (and with it pools, counters and caches), so
-that a push costs what it changes. A request reads `Proxy.current` once; a connection keeps the chain it began with.
+that a push costs what it changes. A request reads `Proxy.current` once; a connection keeps the chain it began with, and drains when
+that is no more (`superseded`).
 """
 
 from __future__ import annotations

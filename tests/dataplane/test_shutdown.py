@@ -97,7 +97,7 @@ async def test_no_request_is_lost_to_an_application_that_stopped_first() -> None
 
 @pytest.mark.parametrize("is_draining", [False, True])
 async def test_the_servers_proxy_may_be_draining_or_not_know_it_yet(is_draining: bool) -> None:
-    async with half_stopped() as (app, alive, stopped):
+    async with half_stopped() as (_app, alive, stopped):
         if is_draining:
             stopped.drain.begin()
         policy = RetryPolicy((), attempts=0)
