@@ -363,3 +363,35 @@ async def test_megabytes_through_both_arrive_whole_with_half_close() -> None:
         await stream.send_eof()
         with trio.fail_after(20):
             assert (await read_all(stream)).decode() == hashlib.sha256(block * count).hexdigest()
+
+
+@pytest.mark.parametrize("server", ["", "tcp"])
+async def test_under_strict_a_plaintext_client_hears_no_greeting(server: str) -> None:
+    async with serving(greet) as app, running_as(THEM, inbound(app.port, "STRICT", server)) as theirs:
+        (made,) = theirs.current.source.listeners.values()
+        impatient = replace(theirs.current.source, listeners={"test": replace(made, filters_timeout_seconds=0.1)})
+        assert theirs.apply(impatient) == {}
+        async with client(theirs) as stream:
+            with trio.fail_after(5):
+                assert await read_all(stream) == b""
+    assert app.connections == 0
+
+
+@pytest.mark.parametrize("server", ["", "http"])
+async def test_http2_with_prior_knowledge_is_relayed_within_mutual_tls(server: str) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+    async def echo(stream: trio.SocketStream, upstream: Upstream) -> None:
+        while data := await stream.receive_some(1000):
+            upstream.requests.append(data)
+            await stream.send_all(data)
+
+    async with serving(echo) as app, pair(app, "STRICT", server, outgoing="http") as (mine, theirs), client(mine) as stream:
+        await stream.send_all(preface)
+        got = b""
+        with trio.fail_after(5):
+            while len(got) < len(preface):
+                got += await stream.receive_some(1000)
+        assert got == preface
+        (line,) = metrics(theirs, "istio_tcp_connections_opened_total")
+        assert 'connection_security_policy="mutual_tls"' in line

@@ -11,6 +11,7 @@ from mesh.proxy.observe.record import Record
 from mesh.proxy.observe.trace import TraceContext
 from mesh.proxy.operators import parse, text_of
 from mesh.proxy.route import RouteTable
+from mesh.proxy.tls import security_of
 from tests.support.observe import REVIEWS, Answer, head, host, record
 
 
@@ -95,3 +96,16 @@ def test_what_is_not_known_is_a_dash() -> None:
 def test_formats_that_cannot_be_evaluated_are_refused(text: str, words: str) -> None:
     with pytest.raises(CompileError, match=f"^the field: .*{words}"):
         parse(text, "the field")
+
+
+def test_who_was_there() -> None:
+    item = finished()
+    names = ("DOWNSTREAM_PEER_URI_SAN", "DOWNSTREAM_LOCAL_URI_SAN", "DOWNSTREAM_TLS_VERSION")
+    names += ("UPSTREAM_PEER_URI_SAN", "UPSTREAM_LOCAL_URI_SAN", "UPSTREAM_TLS_VERSION")
+    text = " ".join(f"%{name}%" for name in names)
+    assert evaluate(text, item) == "- - - - - -"
+    item.connection = replace(
+        item.connection, peer_principal="spiffe://a", local_principal="spiffe://b", tls_version="TLSv1.3"
+    )
+    item.upstream_security = security_of("spiffe://c", "spiffe://b", "TLSv1.2")
+    assert evaluate(text, item) == "spiffe://a spiffe://b TLSv1.3 spiffe://c spiffe://b TLSv1.2"
