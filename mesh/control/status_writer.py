@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from mesh.control.facts import StatusPatch
 from mesh.control.kube.client import KubeClient, KubeError
 from mesh.control.kube.kinds import Kind
 from mesh.control.kube.world import WorldStore
 from mesh.control.lease import RENEW_SECONDS, Candidate, Move
 from mesh.control.metrics import MetricsRegistry
 from mesh.control.publisher import Publisher
-from mesh.control.status import StatusPatch, plan
+from mesh.control.status import plan
 from mesh.model.origin import ObjectRef
 
 _log = logging.getLogger(__name__)
