@@ -129,6 +129,8 @@ async def detect(
             inspected = inspector(data) if data else None
             if inspected is not None or more == b"" or len(data) > MAX_SNIFFED:
                 return Detected(inspected or NOTHING, data), up
+            if more and down.is_readable:
+                continue  # the end may have come together with these bytes, and is told only once
             if up is None and dial is not None and not data:
                 up = dial(failed)
                 if up is None:

@@ -96,6 +96,15 @@ async def test_the_client_is_first_even_if_it_only_leaves() -> None:
         assert await race(parker, down, up) == (Detected(NOTHING), None)
 
 
+async def test_half_a_hello_and_the_end_at_once_are_the_end() -> None:
+    async with sides() as (parker, down, client, _, _):
+        client.sendall(b"\x16\x03\x01\x02\x00\x01")
+        client.shutdown(socket.SHUT_WR)
+        while not down.hung_up:  # one edge tells of both
+            await trio.testing.wait_all_tasks_blocked()
+        assert await race(parker, down, None) == (Detected(NOTHING, b"\x16\x03\x01\x02\x00\x01"), None)
+
+
 async def test_an_upstream_that_cannot_be_dialled_leaves_the_client_to_decide() -> None:
     async with sides() as (parker, down, client, _, _):
         async with trio.open_nursery() as nursery:
