@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 
-import pytest
 from kubernetes import client
 
-from tests.support.apiserver import ApiServer, call, pod, running
+from tests.support import apiserver as support
+from tests.support.apiserver import ApiServer, call, pod
+
+server = support.module_server
+admin = support.module_admin
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 TOKEN = "/api/v1/namespaces/default/serviceaccounts/default/token"
 REVIEW = "/apis/authentication.k8s.io/v1/tokenreviews"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running(tmp_path_factory.mktemp("apiserver")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def admin(server: ApiServer) -> Iterator[client.ApiClient]:
-    with server.api() as made:
-        yield made
 
 
 def token(admin: client.ApiClient, **spec: object) -> str:

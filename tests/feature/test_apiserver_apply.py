@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kubernetes import client
 
-from tests.support.apiserver import ApiServer, call, running
+from tests.support import apiserver as support
+from tests.support.apiserver import call
+
+server = support.module_server
+api = support.module_admin
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 STRATEGIC, JSON = "application/strategic-merge-patch+json", "application/json-patch+json"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running(tmp_path_factory.mktemp("apiserver")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def api(server: ApiServer) -> Iterator[client.ApiClient]:
-    with server.api() as made:
-        yield made
 
 
 def deployment(name: str, **spec: Any) -> dict[str, Any]:

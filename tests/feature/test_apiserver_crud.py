@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from kubernetes import client
 
-from tests.support.apiserver import ApiServer, call, pod, running
+from tests.support import apiserver as support
+from tests.support.apiserver import call, pod
+
+server = support.module_server
+api = support.module_admin
 
 CM = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running(tmp_path_factory.mktemp("apiserver")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def api(server: ApiServer) -> Iterator[client.ApiClient]:
-    with server.api() as made:
-        yield made
 
 
 def deployment(name: str, image: str = "app:1") -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.apiserver import KUBECTL, ApiServer, running
+from tests.support import apiserver as support
+from tests.support.apiserver import KUBECTL, ApiServer
+
+server = support.module_server
 
 pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not on PATH")
 
@@ -27,12 +29,6 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: "web:1", ports: [{containerPort: 80}]}]}
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running(tmp_path_factory.mktemp("apiserver")) as started:
-        yield started
 
 
 def test_apply_says_what_it_did(server: ApiServer) -> None:

@@ -7,28 +7,19 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from kubernetes import client
 
 from mesh.sandbox.pki import Pki
-from tests.support.apiserver import ApiServer, call, pod, running
+from tests.support import apiserver as support
+from tests.support.apiserver import ApiServer, call, pod
 from tests.support.apiserver_peers import Kubelet
 
+server = support.own_server
+api = support.own_admin
+
 PODS = "/api/v1/namespaces/default/pods"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ApiServer]:
-    with running(tmp_path / "state") as started:
-        yield started
-
-
-@pytest.fixture
-def api(server: ApiServer) -> Iterator[client.ApiClient]:
-    with server.api() as made:
-        yield made
 
 
 @pytest.fixture

@@ -9,24 +9,16 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.support.apiserver import ApiServer, call, pod, running
+from tests.support import apiserver as support
+from tests.support.apiserver import call, pod
 from tests.support.apiserver_peers import Webhook, json_patch
+
+server = support.own_server
+api = support.own_admin
 
 PODS = "/api/v1/namespaces/default/pods"
 CM = "/api/v1/namespaces/default/configmaps"
 HOOKS = "/apis/admissionregistration.k8s.io/v1"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ApiServer]:
-    with running(tmp_path / "state") as started:
-        yield started
-
-
-@pytest.fixture
-def api(server: ApiServer) -> Iterator[client.ApiClient]:
-    with server.api() as made:
-        yield made
 
 
 @pytest.fixture

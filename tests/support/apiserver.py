@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from kubernetes import client, config
 
 KUBECTL = shutil.which("kubectl")
@@ -88,6 +89,34 @@ def running(state: Path, *options: str) -> Iterator[ApiServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """One server for a whole module, which says `server = support.module_server`."""
+    with running(tmp_path_factory.mktemp("apiserver")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def module_admin(server: ApiServer) -> Iterator[client.ApiClient]:
+    """An administrator's client of the module's `server`."""
+    with server.api() as made:
+        yield made
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ApiServer]:
+    """A server for each test."""
+    with running(tmp_path / "state") as started:
+        yield started
+
+
+@pytest.fixture
+def own_admin(server: ApiServer) -> Iterator[client.ApiClient]:
+    """An administrator's client of the test's `server`."""
+    with server.api() as made:
+        yield made
 
 
 def call(api: client.ApiClient, method: str, path: str, body: Any = None, content_type: str = "application/json", **query: Any) -> tuple[int, Any, dict[str, str]]:
