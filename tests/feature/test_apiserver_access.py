@@ -50,9 +50,9 @@ def test_token_review_says_who_and_for_whom(admin: client.ApiClient) -> None:
     assert good["status"]["authenticated"] is True and good["status"]["audiences"] == ["mesh"]
     assert good["status"]["user"]["username"] == "system:serviceaccount:default:default"
     _, wrong, _ = call(admin, "POST", REVIEW, {"spec": {"token": made}})
-    assert wrong["status"]["authenticated"] is False and "audiences" in wrong["status"]["error"]
+    assert not wrong["status"].get("authenticated") and "audiences" in wrong["status"]["error"]
     _, broken, _ = call(admin, "POST", REVIEW, {"spec": {"token": made[:-6] + "AAAAAA", "audiences": ["mesh"]}})
-    assert broken["status"]["authenticated"] is False
+    assert not broken["status"].get("authenticated")
 
 
 def test_token_dies_with_the_pod_it_is_bound_to(server: ApiServer, admin: client.ApiClient) -> None:
