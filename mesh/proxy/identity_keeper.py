@@ -66,6 +66,7 @@ class IdentityKeeper:
         self._renewal = Renewal(random.random)
         self._last_problem = ""
         self._restored = False
+        self._request: CertificateRequest | None = None
         self.identity: Identity | None = None
         self.requests = 0
         self.failures = 0
@@ -105,10 +106,13 @@ class IdentityKeeper:
             self._save(identity)
 
     async def _ask(self, workload: Workload) -> Identity:
-        made = await self._make_request()
+        # A request that was not answered serves the next attempt, too: a CA that is away costs no keys.
+        made = self._request or await self._make_request()
+        self._request = made
         answer = await trio.to_thread.run_sync(self._call, made.csr_pem, abandon_on_cancel=True)
         certificate = TlsCertificate(answer.chain_pem.encode(), made.key_pem)
         plane = self._settings.control_plane
+        self._request = None
         try:
             return verify(certificate, plane.read_roots(), workload)
         except IdentityError as exc:

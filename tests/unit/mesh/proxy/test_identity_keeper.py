@@ -107,6 +107,26 @@ async def test_what_is_wrong_is_said_once_and_asking_goes_on(
             assert (await next_of(identities)).principal == NAME
 
 
+async def test_a_ca_that_is_away_costs_one_key(tmp_path: Path) -> None:
+    made: list[CertificateRequest] = []
+
+    async def counted() -> CertificateRequest:
+        made.append(make_request())
+        return made[-1]
+
+    ca = Ca(ROOT, refuse=(grpc.StatusCode.UNAVAILABLE, "later"))
+    with serving_ca(ca, tmp_path) as plane:
+        send, receive = trio.open_memory_channel[Identity](100)
+        keeper = IdentityKeeper(IdentitySettings(plane, "shop", "reviews"), send.send_nowait, counted)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.run)
+            await until(lambda: keeper.failures >= 2)
+            ca.refuse = None
+            identity = await next_of(receive)
+            nursery.cancel_scope.cancel()
+    assert [each.key_pem for each in made] == [identity.certificate.key_pem]
+
+
 async def test_files_that_are_still_to_come_are_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with serving_ca(Ca(ROOT), tmp_path) as plane:
         for name, what in (("roots.pem", "triomesh-ca-root-cert"), ("token", "kubelet projects it")):
