@@ -136,3 +136,25 @@ async def test_what_is_no_tls_fails_the_opening_and_is_closed() -> None:
             peer.close()
             nursery.cancel_scope.cancel()
     poller.close()
+
+
+@pytest.mark.parametrize(("name", "is_mesh"), [(f"outbound_.80_.{'v' * 64}_.a", True), (f"{'v' * 64}.example", False)])
+async def test_a_name_that_sni_cannot_hold_stops_nobody_within_the_mesh(name: str, is_mesh: bool) -> None:
+    poller = Poller()
+    context = ROOT.client_context()
+    context.check_hostname = False
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poller.run)
+            channel = start_connect(poller, Parker(), Address(*server.getsockname()), DialOptions())
+            opening = Opening(channel, Secure(TlsContext(context), name))
+            peer, _ = server.accept()
+            if is_mesh:
+                assert opening.step() == READ and isinstance(opening.channel, TlsChannel)
+            else:
+                with pytest.raises(TlsError, match="BAD_SERVER_NAME"):
+                    opening.step()
+            opening.channel.close()
+            peer.close()
+            nursery.cancel_scope.cancel()
+    poller.close()
