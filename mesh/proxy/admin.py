@@ -161,7 +161,7 @@ class Admin:
 
     async def _prometheus(self, request: Request) -> Answer:
         openmetrics = b"application/openmetrics-text" in (request.head.get(b"accept") or b"")
-        body = self._proxy.telemetry.expose(self._now(), openmetrics=openmetrics)
+        body = await self._proxy.telemetry.scrape(self._now(), openmetrics=openmetrics)
         return Answer(200, body, OPENMETRICS_CONTENT_TYPE if openmetrics else TEXT_CONTENT_TYPE)
 
     async def _server_info(self, request: Request) -> Answer:

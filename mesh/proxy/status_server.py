@@ -113,7 +113,7 @@ class StatusServer:
         if not _reads(request):
             return method_not_allowed("GET")
         openmetrics = b"application/openmetrics-text" in (request.head.get(b"accept") or b"")
-        body = self._telemetry.expose(self._now(), openmetrics=openmetrics)
+        body = await self._telemetry.scrape(self._now(), openmetrics=openmetrics)
         return Answer(200, body, OPENMETRICS_CONTENT_TYPE if openmetrics else TEXT_CONTENT_TYPE)
 
     def _ready(self) -> Answer:
@@ -139,7 +139,7 @@ class StatusServer:
             except (FetchError, OSError) as exc:
                 self._failures.values[0] += 1
                 _log.info("metrics of the application on port %s: %s", self._app_metrics.port, exc)
-        return Answer(200, self._telemetry.expose(self._now()) + theirs, TEXT_CONTENT_TYPE)
+        return Answer(200, await self._telemetry.scrape(self._now()) + theirs, TEXT_CONTENT_TYPE)
 
     async def _scrape(self, app: AppMetrics, seconds: float) -> bytes:
         with trio.move_on_after(seconds):

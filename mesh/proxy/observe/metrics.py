@@ -7,10 +7,11 @@ touched for a while are dropped at the next exposition. Not thread-safe by locks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from itertools import chain
 
 from mesh.proxy.observe.series import BUCKETS, Histogram, Series
 
@@ -115,10 +116,7 @@ class Group:
             samples = [Sample("", series.labels, series.values[index]) for series in self._series.values()]
             yield Family(metric, samples)
         for index, metric in enumerate(self._histograms):
-            rows: list[Sample] = []
-            for series in self._series.values():
-                rows.extend(_histogram_samples(series.labels, series.histograms[index], metric.per_unit))
-            yield Family(metric, rows)
+            yield Family(metric, HistogramSamples(tuple(self._series.values()), index, metric.per_unit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +129,25 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class HistogramSamples:
+    """The samples of one histogram of many series, made as they are asked for: they are most of a scrape."""
+
+    series: tuple[Series, ...]
+    index: int
+    per_unit: int
+
+    def __bool__(self) -> bool:
+        return bool(self.series)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for series in self.series:
+            yield from _histogram_samples(series.labels, series.histograms[self.index], self.per_unit)
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     metric: Metric
-    samples: Sequence[Sample]
+    samples: Sequence[Sample] | HistogramSamples
 
 
 Collector = Callable[[float], Iterable[Family]]
@@ -175,6 +189,10 @@ class Registry:
 
     def expose(self, now: float, *, openmetrics: bool = False) -> bytes:
         """The text of everything. Args: openmetrics: the 1.0.0 form (counters without `_total` in TYPE, `# EOF`)."""
+        return "\n".join(self.lines(now, openmetrics=openmetrics)).encode()
+
+    def lines(self, now: float, *, openmetrics: bool = False) -> Iterator[str]:
+        """The same line by line, the last one empty. What changes while they are taken may or may not be in them."""
         return expose(self.families(now), openmetrics=openmetrics)
 
 
@@ -183,32 +201,31 @@ _OVERFLOW = Metric(
 )
 
 
-def expose(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
-    """Families of one name are put together, as the format demands."""
-    merged: dict[str, tuple[Metric, list[Sample]]] = {}
+def expose(families: Iterable[Family], *, openmetrics: bool = False) -> Iterator[str]:
+    """Lines of text. Families of one name are put together, as the format demands."""
+    merged: dict[str, tuple[Metric, list[Iterable[Sample]]]] = {}
     for family in families:
-        merged.setdefault(family.metric.name, (family.metric, []))[1].extend(family.samples)
-    lines: list[str] = []
-    for name, (metric, samples) in merged.items():
+        merged.setdefault(family.metric.name, (family.metric, []))[1].append(family.samples)
+    for name, (metric, parts) in merged.items():
         shown = name.removesuffix("_total") if openmetrics and metric.kind is Kind.COUNTER else name
-        lines.append(f"# HELP {shown} {escape_help(metric.help)}")
-        lines.append(f"# TYPE {shown} {metric.kind.value}")
-        for sample in samples:
+        yield f"# HELP {shown} {escape_help(metric.help)}"
+        yield f"# TYPE {shown} {metric.kind.value}"
+        for sample in chain.from_iterable(parts):
             labels = f"{{{sample.labels}}}" if sample.labels else ""
-            lines.append(f"{name}{sample.suffix}{labels} {number(sample.value)}")
+            yield f"{name}{sample.suffix}{labels} {number(sample.value)}"
     if openmetrics:
-        lines.append("# EOF")
-    lines.append("")
-    return "\n".join(lines).encode()
+        yield "# EOF"
+    yield ""
 
 
 def _histogram_samples(labels: str, histogram: Histogram, per_unit: int) -> Iterable[Sample]:
     comma = "," if labels else ""
     total = 0
-    for bound, count in zip(_bound_texts(per_unit), histogram.counts):
+    counts, value_sum = tuple(histogram.counts), histogram.sum  # of one moment
+    for bound, count in zip(_bound_texts(per_unit), counts):
         total += count
         yield Sample("_bucket", f'{labels}{comma}le="{bound}"', total)
-    yield Sample("_sum", labels, histogram.sum / per_unit)
+    yield Sample("_sum", labels, value_sum / per_unit)
     yield Sample("_count", labels, total)
 
 

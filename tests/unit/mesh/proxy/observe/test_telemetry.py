@@ -14,6 +14,7 @@ from mesh.model.route import WeightedCluster
 from mesh.proxy.local_http import Answer, Handler, Request, fetch, serve
 from mesh.proxy.match import CompileError
 from mesh.proxy.observe.access_log import default_log
+from mesh.proxy.observe.metrics import Kind, Metric
 from mesh.proxy.observe.record import Connection, TcpRecord
 from mesh.proxy.observe.telemetry import Telemetry, TelemetrySettings
 from mesh.proxy.pipeline import Proxy
@@ -174,3 +175,24 @@ async def test_every_hop_of_a_request_joins_one_trace(forwards: tuple[bytes, ...
     ]
     ids = {tag["value"] for span in traces[0]["spans"] for tag in span["tags"] if tag["key"] == "guid:x-request-id"}
     assert len(ids) == 1
+
+
+async def test_requests_are_served_during_a_scrape() -> None:
+    found = busy()
+    groups = found.registry.group(Metric("app_many", "Many.", Kind.GAUGE), ("number",))
+    for number in range(1000):
+        groups.series((str(number),), 0.0)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        text = await found.scrape(100.0)
+        nursery.cancel_scope.cancel()
+    assert turns >= 5
+    assert text == found.expose(100.0)
