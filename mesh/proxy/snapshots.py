@@ -29,9 +29,9 @@ from mesh.proxy.tls_context import VERSIONS, TlsContext, TlsSettings, compile_co
 
 _log = logging.getLogger(__name__)
 # What an HTTP chain can serve once it has been negotiated; in the mesh `istio` says nothing about what is inside.
-_HTTP_ALPN = frozenset(
-    ("http/1.1", "http/1.0", "istio-http/1.1", "istio-http/1.0", "istio", "istio-peer-exchange")
-)
+_HTTP_ALPN = frozenset(("http/1.1", "http/1.0", "istio-http/1.1", "istio-http/1.0", "istio"))
+# Who is answered this begins with a preamble about itself, which we would take for the application's bytes.
+_PREAMBLE_ALPN = "istio-peer-exchange"
 
 
 class HttpTerminal:
@@ -84,7 +84,7 @@ class TcpTerminal:
         self.proxy = proxy
         self.observer = observer
         self.origin = chain.origin
-        self.tls = chain.tls
+        self.tls = _without_preamble(chain.tls) if chain.tls is not None else None
         self.is_inbound = direction is Direction.INBOUND
         self.is_outbound = direction is Direction.OUTBOUND
 
@@ -231,6 +231,10 @@ def _tls_settings(
         for tls in (cluster.tls, *(match.tls for match in cluster.tls_matches)):
             if tls is not None:
                 yield name, tls
+
+
+def _without_preamble(tls: DownstreamTls) -> DownstreamTls:
+    return replace(tls, alpn=tuple(name for name in tls.alpn if name != _PREAMBLE_ALPN))
 
 
 def _servable(tls: DownstreamTls) -> DownstreamTls:

@@ -264,7 +264,7 @@ async def _leaf_of(proxy: Proxy) -> bytes | None:
     [
         (("istio-http/1.1", "istio"), "istio-http/1.1"),
         (("istio", "istio-http/1.1"), "istio"),
-        (("istio-peer-exchange", "istio"), "istio-peer-exchange"),
+        (("istio-peer-exchange", "istio"), "istio"),
         (("h2", "istio"), "istio"),
     ],
 )
