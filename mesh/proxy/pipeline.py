@@ -22,6 +22,7 @@ from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.drain import Drain
 from mesh.proxy.intercept import Listeners
 from mesh.proxy.mirror import Mirrors
+from mesh.proxy.observe.collector import target_of
 from mesh.proxy.observe.metrics import Family, Kind, Metric, Sample
 from mesh.proxy.observe.telemetry import Telemetry
 from mesh.proxy.poller import Poller
@@ -111,6 +112,7 @@ class Proxy:
             runtime for runtime in self._resolvers if self.current.clusters.get(runtime.name) is not runtime
         ]:
             self._resolvers.pop(runtime).cancel()
+        self.telemetry.aim(lambda name: self._collector(snapshot, name))
         problems = dict(self.current.problems)
         problems.update(self.listeners.update(self.current.listeners))
         if any(self.current.listeners.get(name) is not runtime for name, runtime in before.items()):
@@ -118,6 +120,12 @@ class Proxy:
             for accepted in self.connections:
                 accepted.supersede(is_superseded)
         return problems
+
+    @staticmethod
+    def _collector(snapshot: Snapshot, name: str) -> str:
+        cluster = snapshot.clusters.get(name)
+        service = cluster.eds_service_name or name if cluster is not None else name
+        return target_of(cluster, snapshot.endpoints.get(service))
 
     def adopt(self, own: OwnSecrets) -> None:
         """Use other secrets of the proxy's own from now on; connections that are open go on with what they have."""

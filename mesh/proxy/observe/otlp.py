@@ -61,7 +61,7 @@ class OtlpExporter:
         gather_seconds: float = GATHER_SECONDS,
         resource: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Args: target: `host:port` of an OTLP/gRPC receiver. resource: attributes every span's resource has."""
+        """Args: target: gRPC's name of an OTLP receiver (`host:port`); "" = none yet. resource: attributes of every span's resource."""
         self._target = target
         self._max_queued = max_queued
         self._batch = batch
@@ -78,7 +78,7 @@ class OtlpExporter:
     def export(self, span: Span) -> None:
         """Queue a span, or drop and count it. Never waits for the network."""
         queue = self._queue
-        if len(queue) >= self._max_queued or self._closing:
+        if len(queue) >= self._max_queued or self._closing or not self._target:
             self.dropped += 1
             return
         queue.append(span)
@@ -88,6 +88,13 @@ class OtlpExporter:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
                     self._thread.start()
+                self._condition.notify()
+
+    def aim(self, target: str) -> None:
+        """Send to another receiver from the next batch on; "" = to none: spans are dropped and counted until there is one."""
+        if target != self._target:
+            with self._condition:
+                self._target = target
                 self._condition.notify()
 
     def close(self, timeout_seconds: float = 2.0) -> None:
@@ -100,19 +107,26 @@ class OtlpExporter:
 
     def _run(self) -> None:
         options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", int(_MAX_PAUSE_SECONDS * 1000))]
-        with grpc.insecure_channel(self._target, options=options) as channel:
-            send = channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None)
-            while self._wait_for_batch():
-                count = min(len(self._queue), self._batch)
-                batch = [self._queue[index] for index in range(count)]
-                try:
-                    if self._deliver(send, encode_request(batch, self._resource), count):
-                        WALL.adjust()
-                except Exception:
-                    # The thread's boundary: one batch that cannot be sent must not be the last one ever tried.
-                    logger.exception("spans: a batch of %s is lost", count)
-                    self._forget(count)
-                    self.dropped += count
+        while self._wait_for_batch():
+            target = self._target
+            if not target:
+                self._drop(len(self._queue))
+                continue
+            with grpc.insecure_channel(target, options=options) as channel:
+                self._send_to(target, channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None))
+
+    def _send_to(self, target: str, send: Send) -> None:
+        # Until it is another one, or the exporter is closed.
+        while self._wait_for_batch() and self._target == target:
+            count = min(len(self._queue), self._batch)
+            batch = [self._queue[index] for index in range(count)]
+            try:
+                if self._deliver(target, send, encode_request(batch, self._resource), count):
+                    WALL.adjust()
+            except Exception:
+                # The thread's boundary: one batch that cannot be sent must not be the last one ever tried.
+                logger.exception("spans: a batch of %s is lost", count)
+                self._drop(count)
 
     def _wait_for_batch(self) -> bool:
         """False: nothing is left and the exporter is closed."""
@@ -124,7 +138,7 @@ class OtlpExporter:
                 )
             return bool(self._queue)
 
-    def _deliver(self, send: Send, request: bytes, count: int) -> bool:
+    def _deliver(self, target: str, send: Send, request: bytes, count: int) -> bool:
         # The batch stays at the head of the queue until it is delivered or given up, so that the bound holds for all.
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -134,11 +148,14 @@ class OtlpExporter:
                 self.failed_batches += 1
                 if exc.code() not in _RETRYABLE or self._closing:
                     logger.warning("spans: %s lost: %s: %s", count, exc.code(), exc.details())
-                    self._forget(count)
-                    self.dropped += count
+                    self._drop(count)
                     return False
                 with self._condition:
-                    self._condition.wait_for(lambda: self._closing, timeout=pause * random.uniform(0.5, 1.0))
+                    self._condition.wait_for(
+                        lambda: self._closing or self._target != target, timeout=pause * random.uniform(0.5, 1.0)
+                    )
+                if self._target != target:
+                    return False  # another one is to have it
                 pause = min(pause * 2.0, _MAX_PAUSE_SECONDS)
                 continue
             rejected = decode_rejected(response)
@@ -146,6 +163,10 @@ class OtlpExporter:
             self.dropped += rejected
             self.exported += count - rejected
             return True
+
+    def _drop(self, count: int) -> None:
+        self._forget(count)
+        self.dropped += count
 
     def _forget(self, count: int) -> None:
         for _ in range(count):

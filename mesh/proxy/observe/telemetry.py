@@ -7,7 +7,7 @@ observers of the old configuration go on until their connections end.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -36,7 +36,8 @@ _LINES_AT_ONCE = 100
 class TelemetrySettings:
     """What of ProxyConfig concerns observation.
 
-    otlp: `host:port`, "" = no export (contexts are still made and passed on). default_tracing and
+    otlp: `host:port` where spans go of listeners that name no cluster for them; "" = nowhere (contexts are still made and
+    passed on). default_tracing and
     default_access_log apply to listeners whose xDS resource says nothing. max_series: sets of labels per group of metrics.
     """
 
@@ -73,8 +74,9 @@ class Telemetry:
         self._writers: dict[str, LogWriter] = {}
         # Weak: an observer lives as long as its listener or one of its connections.
         self._tcp_observers: WeakSet[TcpObserver] = WeakSet()
-        resource = (("service.namespace", self.local.namespace), ("service.instance.id", node_id))
-        self.exporter = OtlpExporter(settings.otlp, resource=resource) if settings.otlp else None
+        self._resource = (("service.namespace", self.local.namespace), ("service.instance.id", node_id))
+        self.exporter = OtlpExporter(settings.otlp, resource=self._resource) if settings.otlp else None
+        self._by_cluster: dict[str, OtlpExporter] = {}
         build = Metric("triomesh_build_info", "Version of the proxy.", Kind.GAUGE)
         self.registry.group(build, ("version",)).series((version,), 0.0).values[0] = 1
         self.registry.add_collector(self._own_families)
@@ -85,6 +87,7 @@ class Telemetry:
         direction: INBOUND counts as the destination's report, everything else (gateways too) as the source's.
         """
         tracing = manager.tracing or self._settings.default_tracing
+        exporter = self._exporter(tracing)
         sampler = spans = None
         if tracing is not None:
             sampler = Sampler(
@@ -106,11 +109,25 @@ class Telemetry:
             peers=self._peers,
             peer_lines=self._peer_lines,
             sampler=sampler,
-            spans=spans if self.exporter is not None else None,
-            export=self.exporter.export if self.exporter is not None else _no_export,
+            spans=spans if exporter is not None else None,
+            export=exporter.export if exporter is not None else _no_export,
             loggers=self._loggers(manager.access_logs),
             digits=self._digits,
         )
+
+    def aim(self, target_of: Callable[[str], str]) -> None:
+        """Clusters have changed. Args: target_of: a cluster's name -> where spans for it go, "" = nowhere."""
+        for name, exporter in self._by_cluster.items():
+            exporter.aim(target_of(name))
+
+    def _exporter(self, tracing: Tracing | None) -> OtlpExporter | None:
+        name = tracing.otlp_cluster if tracing is not None else ""
+        if not name:
+            return self.exporter
+        found = self._by_cluster.get(name)
+        if found is None:
+            found = self._by_cluster[name] = OtlpExporter("", resource=self._resource)
+        return found
 
     def tcp(self, proxy: TcpProxy, direction: Direction) -> TcpObserver:
         """The observer of an opaque listener. Raises CompileError as `http` does."""
@@ -155,8 +172,8 @@ class Telemetry:
 
     def close(self) -> None:
         """Write and send what is pending. Blocks for at most a few seconds: call it from a worker thread."""
-        if self.exporter is not None:
-            self.exporter.close()
+        for exporter in self._exporters():
+            exporter.close()
         for writer in self._writers.values():
             writer.close()
 
@@ -171,6 +188,9 @@ class Telemetry:
             self._writers[path] = LogWriter(path)
         return self._writers[path]
 
+    def _exporters(self) -> list[OtlpExporter]:
+        return [*([self.exporter] if self.exporter is not None else ()), *self._by_cluster.values()]
+
     def _own_families(self, now: float) -> list[Family]:
         lines = [(path, writer) for path, writer in self._writers.items()]
         families = [
@@ -183,12 +203,12 @@ class Telemetry:
                 [Sample("", "", self._peers.malformed)],
             ),
         ]
-        if self.exporter is not None:
-            exporter = self.exporter
+        exporters = self._exporters()
+        if exporters:
             for name, text, value in (
-                ("exported", "Spans the collector took.", exporter.exported),
-                ("dropped", "Spans lost to a full queue or a refusing collector.", exporter.dropped),
-                ("failed_batches", "Attempts to send spans that failed.", exporter.failed_batches),
+                ("exported", "Spans the collector took.", sum(each.exported for each in exporters)),
+                ("dropped", "Spans lost to a full queue or a refusing collector.", sum(each.dropped for each in exporters)),
+                ("failed_batches", "Attempts to send spans that failed.", sum(each.failed_batches for each in exporters)),
             ):
                 metric = Metric(f"triomesh_spans_{name}_total", text, Kind.COUNTER)
                 families.append(Family(metric, [Sample("", "", value)]))

@@ -124,3 +124,31 @@ def test_without_spans_there_is_no_thread() -> None:
     found = OtlpExporter("127.0.0.1:1")
     assert threading.active_count() == before
     found.close()
+
+
+def test_spans_follow_the_receiver(receiver: Receiver) -> None:
+    other = Receiver()
+    found = OtlpExporter("", gather_seconds=0.05)
+    found.export(SPAN)
+    assert found.dropped == 1
+    for where in (receiver, other, receiver):
+        found.aim(f"127.0.0.1:{where.port}")
+        before = len(where.batches)
+        found.export(SPAN)
+        where.wait_for(lambda where=where, before=before: len(where.batches) > before)  # type: ignore[misc]
+    found.close()
+    other.close()
+    assert (receiver.batches, other.batches, found.exported, found.dropped) == ([1, 1], [1], 3, 1)
+
+
+def test_what_a_dead_receiver_did_not_take_goes_to_the_next(receiver: Receiver) -> None:
+    gone = Receiver()
+    gone.close()
+    found = OtlpExporter(f"127.0.0.1:{gone.port}", gather_seconds=0.0)
+    found.export(SPAN)
+    while not found.failed_batches:
+        threading.Event().wait(0.005)
+    found.aim(f"127.0.0.1:{receiver.port}")
+    receiver.wait_for(lambda: receiver.batches == [1])
+    found.close()
+    assert (found.exported, found.dropped) == (1, 0)

@@ -3,13 +3,14 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from mesh.model.listener import AccessLog, Direction, HttpManager, TcpProxy, Tracing
+from mesh.model.listener import AccessLog, Direction, FilterChain, HttpManager, TcpProxy, Tracing
 from mesh.model.route import WeightedCluster
 from mesh.proxy.local_http import Answer, Handler, Request, fetch, serve
 from mesh.proxy.match import CompileError
@@ -196,3 +197,20 @@ async def test_requests_are_served_during_a_scrape() -> None:
         nursery.cancel_scope.cancel()
     assert turns >= 5
     assert text == found.expose(100.0)
+
+
+async def test_spans_go_to_the_cluster_that_the_listener_names_wherever_it_moves() -> None:
+    async def leaf(request: Request) -> Answer:
+        return Answer(200, b"stars")
+
+    with span_receiver() as (before, first), span_receiver() as (after, second):
+        async with app(leaf) as server, proxy("page", Direction.OUTBOUND, server, first, 100.0) as found:
+            manager = proxies.manager(proxies.routes(proxies.forward("c")), tracing=Tracing(100.0, otlp_cluster="otel"))
+            listening = replace(found.current.listeners["test"].model, chains=(FilterChain(manager),))
+            for port in (1, second):
+                config = proxies.snapshot(listening, proxies.cluster("c", server), proxies.cluster("otel", port))
+                assert found.apply(config) == {}
+            async with proxies.client(found) as stream:
+                assert (await fetch(stream, "reviews", "/")).body == b"stars"
+    assert len(before.search(TraceQuery())) == 0
+    assert [chain(trace) for trace in after.search(TraceQuery())] == [[("page.default", "client")]]
