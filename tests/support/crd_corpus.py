@@ -308,7 +308,7 @@ def main() -> None:
     found = binaries()
     with tempfile.TemporaryDirectory() as directory, real_kube(Path(directory), found) as server, client_of(server.kubeconfig) as api:
         install(api, definitions(found.gateway_api_crds, found.istio_crds))
-        Path(sys.argv[1]).write_text(json.dumps(accepted(verdicts(api, corpus())), indent=0) + "\n")
+        Path(sys.argv[1]).write_text(json.dumps(verdicts(api, corpus()), indent=0, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

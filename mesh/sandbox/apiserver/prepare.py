@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mesh.sandbox.apiserver import crd, defaults, quantities, ratchet, services, status, validation
+from mesh.sandbox.apiserver import crd, defaults, quantities, ratchet, rules, services, status, validation
 from mesh.sandbox.apiserver.cluster import Call, Cluster
 from mesh.sandbox.apiserver.schema import structural
 from mesh.sandbox.apiserver.schema.definitions import TYPE_META, Node, child, resolve
 from mesh.sandbox.apiserver.storage import Key
 
 Obj = dict[str, Any]
+# Rules rely on these, and on bounds: they cost by what they look at. Source: apiextensions-apiserver, registry/customresource, hasBlockingErr.
+BLOCKING = ("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid")
+NOT_CHECKED = status.Cause("FieldValueInvalid", "<nil>", 'Invalid value: "null": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation')
 TWICE = re.compile(
     r"\b(containers|initContainers|ephemeralContainers|volumes|volumeMounts|env|ports|imagePullSecrets|hostAliases|tolerations|schedulingGates|finalizers|conditions)\[\d+\]$"
 )
@@ -61,9 +64,12 @@ def validate(cluster: Cluster, new: Obj, old: Obj | None, call: Call) -> None:
     if resource.custom:
         node = {**resolve(resource.schema), "properties": {**resolve(resource.schema).get("properties", {}), **TYPE_META}}
         causes += ratchet.new_ones(_structure(new, node), new, old, node)
-        if not causes:  # rules may rely on the schema, and on its bounds: they cost by what they look at
-            causes, warnings = crd.evaluate_rules(new, old, resource)
+        if not any(cause.reason in BLOCKING for cause in causes):
+            found, warnings = crd.evaluate_rules(new, old, resource)
+            causes += found
             call.warnings += [w for w in warnings if w not in call.warnings]
+        elif rules.has_rules(resource.schema):
+            causes.append(NOT_CHECKED)
     else:
         # Checks of the kind may rely on types and required fields.
         found = [cause for cause in _structure(new, resource.schema) if not _may_be_twice(cause)]

@@ -61,6 +61,12 @@ def evaluate(new: Obj, old: Obj | None, node: Node) -> tuple[list[Cause], list[s
     return causes, warnings
 
 
+def has_rules(node: Node) -> bool:
+    """Whether there is any rule in a schema."""
+    below = [*(node.get("properties") or {}).values(), node.get("items"), node.get("additionalProperties")]
+    return bool(node.get("x-kubernetes-validations")) or any(has_rules(part) for part in below if isinstance(part, dict))
+
+
 def _message(place: Place, variables: dict[str, Any]) -> str:
     computed = place.rule.get("messageExpression")
     if computed:
@@ -88,9 +94,10 @@ def places(value: Any, old: Any, node: Node, path: str) -> Iterator[Place]:
         yield Place(rule, value, old, path)
     if isinstance(value, dict):
         for key, entry in value.items():
-            below = (node.get("properties") or {}).get(key) or node.get("additionalProperties")
+            known = (node.get("properties") or {}).get(key)
+            below = known or node.get("additionalProperties")
             if isinstance(below, dict):
-                yield from places(entry, old.get(key, ABSENT) if isinstance(old, dict) else ABSENT, below, join(path, key))
+                yield from places(entry, old.get(key, ABSENT) if isinstance(old, dict) else ABSENT, below, join(path, key) if known else f"{path}[{key}]")
     elif isinstance(value, list) and isinstance(node.get("items"), dict):
         for index, entry in enumerate(value):
             yield from places(entry, _correlated(entry, old, node), items(node), f"{path}[{index}]")

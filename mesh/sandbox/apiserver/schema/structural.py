@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -206,16 +207,16 @@ def _check_list(value: list[Any], node: Node, path: str) -> list[Cause]:
     for index, entry in enumerate(value):
         causes += check(entry, element, f"{path}[{index}]")
     keys = list_keys(node)
-    seen: set[str] = set()
+    seen: Counter[str] = Counter()
     if keys is not None or node.get("x-kubernetes-list-type") == "set":
         for index, entry in enumerate(value):
             identity: Any = entry
             if keys is not None and isinstance(entry, dict):
                 identity = {key: entry.get(key, child(element, key) and (child(element, key) or {}).get("default")) for key in keys}
             shown = json.dumps(identity, sort_keys=True)
-            if shown in seen:
+            seen[shown] += 1
+            if seen[shown] == 2:  # said once of each
                 causes.append(Cause("FieldValueDuplicate", f"{path}[{index}]", f"Duplicate value: {shown}"))
-            seen.add(shown)
     return causes
 
 

@@ -15,7 +15,7 @@ def test_places_with_what_stood_there_before() -> None:
     new = {"spec": {"list": [{"name": "a", "v": 2}, {"name": "b"}], "map": {"k": {}}}}
     old = {"spec": {"list": [{"name": "a", "v": 1}]}}
     found = [(p.path, p.rule["rule"], p.old if p.old is not rules.ABSENT else "absent") for p in rules.places(new, old, NODE, "")]
-    assert found == [("spec", "spec", old["spec"]), ("spec.list[0]", "item", {"name": "a", "v": 1}), ("spec.list[1]", "item", "absent"), ("spec.map.k", "oldSelf.x", "absent")]
+    assert found == [("spec", "spec", old["spec"]), ("spec.list[0]", "item", {"name": "a", "v": 1}), ("spec.list[1]", "item", "absent"), ("spec.map[k]", "oldSelf.x", "absent")]
 
 
 def test_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +47,9 @@ def test_real_rules() -> None:
         {"rule": "self.min <= self.max", "messageExpression": "'min ' + string(self.min) + ' is above max'"}, {"rule": "self.name == oldSelf.name", "message": "name is immutable", "fieldPath": ".name"}]}}}  # fmt: skip
     causes, _ = rules.evaluate({"spec": {"min": 3, "max": 2, "name": "b"}}, {"spec": {"min": 1, "max": 2, "name": "a"}}, node)
     assert [(c.field, c.message) for c in causes] == [("spec", 'Invalid value: "object": min 3 is above max'), ("spec.name", 'Invalid value: "object": name is immutable')]
+
+
+def test_rules_are_found_wherever_they_are() -> None:
+    rule = {"type": "string", "x-kubernetes-validations": [{"rule": "true"}]}
+    assert all(rules.has_rules(node) for node in (rule, {"properties": {"a": rule}}, {"items": {"additionalProperties": rule}}))
+    assert not rules.has_rules({"properties": {"a": {"type": "string"}}, "items": {}, "additionalProperties": True})
