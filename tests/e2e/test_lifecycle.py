@@ -79,3 +79,39 @@ def test_scaling_and_deleting_pods_fails_no_request(on_v1: Mesh) -> None:
         mesh.kubectl("scale", "deployment/reviews-v1", "--replicas=1", namespace=NAMESPACE)
         until(lambda: len(mesh.kube.list("v1", "Pod", NAMESPACE, selector)) == 1, "one pod is left")
         until(reached(mesh, selector), "the pod that is left serves")
+
+
+LEAVING = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: leaving}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: theirs, namespace: leaving}
+spec:
+  hosts: [details.default.svc.cluster.local]
+  http: [{route: [{destination: {host: details.default.svc.cluster.local}}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: slow, namespace: leaving}
+spec:
+  containers: [{name: slow, image: busybox, command: [sh, -c, "trap : TERM; while :; do sleep 1; done"]}]
+"""
+
+
+def test_the_routes_of_a_namespace_that_is_going_are_gone_before_its_pods(bookinfo: Mesh) -> None:
+    """A pod that takes its thirty seconds holds its namespace up, not what the namespace's objects said to others."""
+    mesh = bookinfo
+
+    def is_routed() -> bool:
+        return mesh.made_from("VirtualService/leaving/theirs") != []
+
+    mesh.kubectl("apply", "-f", "-", stdin=LEAVING)
+    mesh.kubectl("wait", "pod/slow", "--for=condition=Ready", "--timeout=30s", namespace="leaving")
+    until(is_routed, "the other namespace's rule reached productpage")
+    mesh.kubectl("delete", "namespace", "leaving", "--wait=false")
+    until(lambda: not is_routed(), "the rule is gone")
+    assert mesh.kubectl("get", "pod", "slow", "-o", "name", namespace="leaving").strip() == "pod/slow"
+    mesh.kubectl("delete", "pod", "slow", "--grace-period=0", "--force", namespace="leaving")
