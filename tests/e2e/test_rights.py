@@ -92,6 +92,7 @@ def walked(bookinfo: Mesh, stage: KubeStage) -> KubeStage:
     _spoil_trust(mesh)
     mesh.kubectl("rollout", "restart", "deployment/ratings-v1", namespace=NAMESPACE)
     mesh.kubectl("rollout", "status", "deployment/ratings-v1", "--timeout=50s", namespace=NAMESPACE)
+    until(lambda: len(mesh.kube.list("v1", "Pod", NAMESPACE, "app=ratings")) == 1, "the former ratings pod is gone")
     mesh.cluster.exec("deploy/productpage-v1", ["curl", "-sS", "-o", "/dev/null", "http://reviews:9080/reviews/0"], NAMESPACE, "productpage")
     return stage
 

@@ -10,9 +10,11 @@ from cryptography import x509
 
 from mesh.cli import attach
 from mesh.cli.failure import CommandError
+from mesh.cli.kube import Kube
 from mesh.sandbox import pki
 from mesh.sandbox.attachment import CONTROLLERS, Attachment
 from mesh.sandbox.layout import Layout
+from tests.support.apiserver import running
 
 
 def kubeconfig(directory: Path, server: str = "https://127.0.0.1:1") -> Path:
@@ -103,3 +105,21 @@ def test_each_controller_that_runs_has_its_role_and_no_other(managers: tuple[str
 def test_who_does_not_run_gets_no_certificate() -> None:
     files = {leaf.file for leaf in attach.credentials(Attachment("https://127.0.0.1:1", ()))}
     assert files == {"kubelet", "node", "proxy"}
+
+
+def test_a_server_that_lets_no_node_in_is_told_so(tmp_path: Path) -> None:
+    """Ours has no Node authorizer."""
+    with running(tmp_path / "state") as server, pytest.raises(CommandError, match="--authorization-mode=Node,RBAC"):
+        attach._check_node_authorizer(Kube(str(server.kubeconfig)))
+
+
+def test_dns_is_made_once(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as server:
+        kube = Kube(str(server.kubeconfig))
+        before = kube.get("v1", "Service", "kube-dns", "kube-system")["metadata"]["uid"]
+        attach._make_dns(kube)
+        assert kube.get("v1", "Service", "kube-dns", "kube-system")["metadata"]["uid"] == before
+        kube.delete("v1", "Service", "kube-dns", "kube-system")
+        kube.delete("discovery.k8s.io/v1", "EndpointSlice", "kube-dns", "kube-system")
+        attach._make_dns(kube)
+        assert kube.get("v1", "Service", "kube-dns", "kube-system")["spec"]["clusterIP"] == "198.19.0.10"
