@@ -223,6 +223,8 @@ class Downstream(Seat):
             return False
         if manager.idle_timeout_seconds:
             self.idle.arm(self.proxy.deadlines.now() + manager.idle_timeout_seconds)
+        else:
+            self.idle.lift()  # the last exchange's
         self.channel.on_idle = partial(on_client_bytes, self)
         try:
             await self.parker.park()

@@ -127,7 +127,13 @@ class _Acceptor:
                 continue
             sock.setblocking(False)
             counts[self._name] = counts.get(self._name, 0) + 1
-            Accepted(self._proxy, runtime, sock, remote, self.bound).begin()
+            try:
+                accepted = Accepted(self._proxy, runtime, sock, remote, self.bound)
+            except OSError as exc:  # no room in the epoll set
+                sock.close()
+                self._failed(exc)
+                return
+            accepted.begin()
 
     def _failed(self, error: OSError) -> None:
         if error.errno == errno.ECONNABORTED:

@@ -112,6 +112,8 @@ class Seat:
         seconds: cython.double = self.terminal.manager.idle_timeout_seconds
         if seconds:
             self.idle.arm(now + seconds)
+        else:
+            self.idle.lift()  # the exchange's
 
     def resume(self) -> None:
         """Wake the task, or start it. From here on the connection is its own.

@@ -1,4 +1,5 @@
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -135,6 +136,20 @@ async def test_an_idle_connection_without_a_task_is_closed() -> None:
         with trio.fail_after(2):
             assert (await stream.receive_some(1), await silent.receive_some(1)) == (b"", b"")
         assert (tasks(proxy), proxy.connections) == (0, set())
+
+
+@pytest.mark.parametrize("has_task", [False, True])
+async def test_without_an_idle_timeout_the_one_of_the_last_stream_is_over(has_task: bool) -> None:
+    async with warm(idle_timeout_seconds=0.0, stream_idle_timeout_seconds=0.05) as proxy, client(proxy) as stream:
+        if has_task:
+            await stream.send_all(GET[:5])
+            with trio.fail_after(2):
+                while not tasks(proxy):
+                    await trio.testing.wait_all_tasks_blocked()
+        assert (await ask(stream, GET[5:] if has_task else GET)).endswith(b"|ok")
+        (down,) = proxy.downstreams
+        assert down.idle.at == math.inf and down.has_task is has_task
+        assert (await ask(stream)).endswith(b"|ok")
 
 
 async def test_a_deadline_finds_an_exchange_without_a_task() -> None:
