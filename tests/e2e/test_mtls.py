@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -203,6 +204,56 @@ def test_without_a_control_plane_a_restarted_proxy_still_has_its_certificate(boo
     until(restarted, "the proxy is started again and ready")
     assert serial(mesh, "details-v1") == before
     assert pages(mesh) == EVERY_HOP  # on connections that were not there before
+
+
+RESTARTED = ("productpage-v1", "details-v1")
+PORTS = {"MUTUAL_TLS": 15012, "NONE": 15010}
+
+
+def restart_with(mesh: Mesh, policy: str) -> None:
+    """Let the mesh's new pods have this policy, by its port alone, and make new ones."""
+    found = mesh.cluster.get("configmap", SYSTEM, "triomesh")
+    text = re.sub(r"(discoveryAddress: .*):\d+", rf"\g<1>:{PORTS[policy]}", found["data"]["mesh"])
+    mesh.kubectl("patch", "configmap/triomesh", "-p", json.dumps({"data": {"mesh": text}}), namespace=SYSTEM)
+
+    def is_known() -> bool:
+        dry = mesh.kubectl("run", "nobody", "--image=pause", "--dry-run=server", "-o", "json", namespace=NAMESPACE)
+        return ("security.istio.io/tlsMode" in json.loads(dry)["metadata"]["labels"]) is (policy == "MUTUAL_TLS")
+
+    until(is_known, "the injector knows")
+    for name in RESTARTED:
+        mesh.kubectl("rollout", "restart", f"deployment/{name}", namespace=NAMESPACE)
+    for name in RESTARTED:
+        mesh.kubectl("rollout", "status", f"deployment/{name}", "--timeout=50s", namespace=NAMESPACE)
+
+
+@pytest.fixture
+def restart(bookinfo: Mesh) -> Iterator[Callable[[str], None]]:
+    """`restart_with`; identities are back afterwards."""
+    last = ["MUTUAL_TLS"]
+
+    def change(policy: str) -> None:
+        last.append(policy)
+        restart_with(bookinfo, policy)
+
+    yield change
+    if last[-1] != "MUTUAL_TLS":
+        restart_with(bookinfo, "MUTUAL_TLS")
+
+
+def test_identities_are_taken_and_given_without_a_failed_request(bookinfo: Mesh, restart: Callable[[str], None]) -> None:
+    """As a mesh that has none gets them: pod by pod, under load."""
+    mesh = bookinfo
+    before = mesh.answers()
+    with mesh.load(rps=RPS) as load:
+        restart("NONE")
+        without = pages(mesh)
+        restart("MUTUAL_TLS")
+        until(lambda: pages(mesh) == EVERY_HOP, "the last plaintext connections have ended")
+    assert load.statuses() == {200}, load.failed()
+    assert unwanted(mesh.answers() - before) == {}
+    plain = {(source, target) for source, target, policy, _, _ in without if policy == "none"}
+    assert plain == {(source, target) for source, target in EDGES if {source, target} & set(RESTARTED)}
 
 
 def roots(mesh: Mesh) -> int:
