@@ -29,13 +29,17 @@ class Forker:
         """Fork a child that takes `stdio` (three descriptors) and calls `become`, which must not return; gives its pid.
 
         The caller may have joined another pid namespace for its children; afterwards that is undone.
-        Closes: `stdio`, in this process.
+        Closes: `stdio`, in this process, whatever happens.
+        Raises: OSError: no child, e.g. ENOMEM when the first process of that namespace has ended.
         """
         status, theirs = os.pipe()
         try:
             pid = os.fork()
             if pid == 0:
                 _child(become, stdio, tty, theirs)
+        except OSError:
+            os.close(status)
+            raise
         finally:
             linux.setns(self._own_pid_ns, linux.CLONE_NEWPID)
             for fd in {theirs, *stdio}:

@@ -176,7 +176,9 @@ class Runtime:
                 peer.send({"id": number, "ok": {"pid": pid}}, send)
 
         linux.enter(f"/proc/{target}/ns/pid", linux.CLONE_NEWPID)  # for children only; undone by the forker
-        pid = self._forker.fork(lambda: join_container(container.spec, target, argv), fds, message["tty"], on_exec)
+        stdio = list(fds)
+        fds.clear()  # the forker closes them even when it fails, as it does when the container has just ended
+        pid = self._forker.fork(lambda: join_container(container.spec, target, argv), stdio, message["tty"], on_exec)
         self._execs[pid] = message["exec"]
 
     def _attach(self, peer: Peer, number: int, message: Json, fds: list[int]) -> None:

@@ -23,7 +23,7 @@ alone = pytest.mark.skipif(not ALONE, reason="runs in the process that test_in_a
 def test_in_a_process_of_its_own() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", __file__]
     done = subprocess.run(command, env={**os.environ, "TRIOMESH_TEST_ALONE": "1"}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "8 passed" in done.stdout, done.stdout + done.stderr
 
 
 def run(become: object, tty: bool = False) -> tuple[str, str, int]:
@@ -100,3 +100,21 @@ def test_the_parents_copies_are_closed(tmp_path: Path) -> None:
     run(execute("true"))
     left = [os.readlink(f"/proc/self/fd/{fd}") for fd in set(os.listdir("/proc/self/fd")) - before if os.path.exists(f"/proc/self/fd/{fd}")]
     assert all("pid:" in link for link in left), left  # the forker's own namespace only
+
+
+@alone
+def test_a_namespace_that_has_ended_takes_no_child_and_nothing_is_left_open() -> None:
+    poller = Poller()
+    forker = Forker(poller)
+    linux.unshare(linux.CLONE_NEWPID)
+    first = os.fork()
+    if first == 0:
+        os._exit(0)
+    os.waitpid(first, 0)  # the namespace's first process: with it, the namespace has ended
+    before = sorted(os.listdir("/proc/self/fd"))
+    stdio = [os.open("/dev/null", os.O_RDWR) for _ in range(3)]
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        forker.fork(lambda: pytest.fail("there is a child"), stdio, False, lambda _: pytest.fail("it ran"))
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert run(lambda: os.execv("/bin/true", ["true"])) == ("", "", 0)  # back in our own namespace
+    poller.close()
