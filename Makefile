@@ -10,7 +10,7 @@ help:
 	@echo "make test [ARGS=...]               all tests (needs root and Linux for the sandbox ones)"
 	@echo "make check                         ruff, mypy, import-linter, layout checks"
 	@echo "make bench                         ratios against direct, Envoy and HAProxy in one interleaved run"
-	@echo "make test-kube                     the contract suite on a real kube-apiserver (needs Go)"
+	@echo "make test-kube                     the contract and the stories on a real kube-apiserver (needs Go)"
 
 setup:
 	@sh scripts/setup.sh
