@@ -1,12 +1,14 @@
 """The data plane. The way of a connection, and which file to open:
 
     intercept   listening sockets follow the configuration; accept
-    connection  whose chains serve it (original destination), which chain, and the one exception boundary
-    detect      what the first bytes say, raced against a server that speaks first
+    arrival     from accept to what serves it, step by step:
+        destination, proxy_header                            where the client wanted to go, and who it is
+        chains, inspection -> detect                         which chain: by that, or by first bytes, raced against a server that speaks first
+        termination -> tls (tls_context), xfcc               TLS that ends here, and what the application is told of the client's certificate
+        prelude                                              HTTP/1 or HTTP/2, by the first bytes of an HTTP chain
+    connection  meanwhile and until the end: its tasks, its end, its line in the log (connection_log), the one exception boundary
     downstream_h1 -> exchange -> forwarding                  one HTTP/1 request after the other (seat: its state; no task until one has to wait)
     attempts -> transfer, upstream_h1                        the same request when it has to wait for something
-    proxy_header, tls (tls_context)                          who the client is, and what it encrypted, before the chain serves it
-    xfcc                                                     what the application is told of the client's certificate
     opaque -> relay                                          bytes nobody looks into
     http2                                                    until there is a codec: relayed or refused
 

@@ -17,15 +17,41 @@ from mesh.model.match import RouteMatch
 from mesh.model.route import WeightedCluster
 from mesh.proxy.observe.record import Connection
 from mesh.proxy.opaque import serve_opaque
-from mesh.proxy.poller import Channel, Parker
+from mesh.proxy.poller import SMALL_READ, Channel, Parker
 from mesh.proxy.route import ActionKind, RouteTable
 from mesh.proxy.snapshots import HttpTerminal
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
 
+_PREFACE_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_ENOUGH = 16
+"""Octets of it that no HTTP/1 request begins with."""
 _SETTINGS, _GOAWAY = 4, 7
 _HTTP_1_1_REQUIRED = 0xD
+
+
+def may_be_preface(data: bytes) -> bool:
+    """The client's first bytes are HTTP/2's so far (RFC 9113 3.4)."""
+    return _PREFACE_START.startswith(data[:_ENOUGH])
+
+
+def is_preface(data: bytes) -> bool:
+    """They are HTTP/2's, and there are enough of them to say so."""
+    return data.startswith(_PREFACE_START[:_ENOUGH])
+
+
+async def receive_preface(channel: Channel, data: bytes) -> bytes:
+    """Receive until `is_preface` knows. Args: data: the bytes so far. Returns: the bytes then; b"": the client is gone.
+
+    Raises: OSError: as the channel.
+    """
+    while len(data) < _ENOUGH and may_be_preface(data):
+        more = await channel.recv(SMALL_READ)
+        if not more:
+            return b""
+        data += more
+    return data
 
 
 @dataclass(frozen=True, slots=True)

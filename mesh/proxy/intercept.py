@@ -16,8 +16,8 @@ import trio
 
 from mesh.model.addr import Address
 from mesh.model.listener import Direction, Listener
+from mesh.proxy.arrival import Arrival
 from mesh.proxy.connect import set_nodelay
-from mesh.proxy.connection import Accepted
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy
@@ -128,12 +128,12 @@ class _Acceptor:
             sock.setblocking(False)
             counts[self._name] = counts.get(self._name, 0) + 1
             try:
-                accepted = Accepted(self._proxy, runtime, sock, remote, self.bound)
+                arrival = Arrival(self._proxy, runtime, sock, remote, self.bound)
             except OSError as exc:  # no room in the epoll set
                 sock.close()
                 self._failed(exc)
                 return
-            accepted.begin()
+            arrival.begin()
 
     def _failed(self, error: OSError) -> None:
         if error.errno == errno.ECONNABORTED:

@@ -1,6 +1,6 @@
 """Pipeline: the parts of a running proxy, and the one place where they are put together.
 
-    intercept -> detect -> (downstream_h1 -> exchange -> upstream_h1) | relay
+    intercept -> arrival -> (downstream_h1 -> exchange -> upstream_h1) | relay
 
 Everything a connection needs is reached through its `Proxy`; there are no globals.
 """

@@ -159,7 +159,7 @@ async def test_a_plaintext_client_of_a_server_that_speaks_first_waits_a_moment_o
 
 
 async def test_without_mutual_tls_a_greeting_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesh.proxy.connection.hello_seconds", lambda _: pytest.fail("waits"))
+    monkeypatch.setattr("mesh.proxy.inspection.hello_seconds", lambda _: pytest.fail("waits"))
     async with serving(greet) as app, pair(app, "DISABLE", "tcp") as (_, theirs), client(theirs) as stream:
         with trio.fail_after(5):
             assert await stream.receive_some(100) == b"8.0.33 greetings"

@@ -8,9 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from mesh.model.listener import ChainMatch, FilterChain, TcpProxy
-from mesh.model.route import WeightedCluster
-from mesh.proxy import connection
+from mesh.proxy.downstream_h1 import Downstream
 from mesh.proxy.pipeline import Proxy
 from tests.support.proxy import (
     Upstream,
@@ -28,19 +26,6 @@ from tests.support.proxy import (
 )
 
 
-async def test_a_connection_no_chain_wants_is_closed_and_counted() -> None:
-    picky = FilterChain(TcpProxy("t", (WeightedCluster("a"),)), ChainMatch(server_names=("a.example",)))
-    config = snapshot(listener(TcpProxy("t", (WeightedCluster("a"),)), chains=(picky,)), cluster("a", 1))
-    async with running(config) as proxy, client(proxy) as stream:
-        await stream.send_all(b"hello")
-        with trio.fail_after(2):
-            try:
-                assert await read_all(stream) == b""
-            except trio.BrokenResourceError:
-                pass  # closed with bytes unread
-        assert proxy.no_filter_chain == 1
-
-
 async def test_a_bug_ends_one_connection_and_is_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -50,7 +35,7 @@ async def test_a_bug_ends_one_connection_and_is_told_once(
     config = snapshot(listener(manager(routes(forward("a")))), cluster("a", 1))
     async with running(config) as proxy:
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-            patch.setattr(connection.Downstream, "serve", explode)
+            patch.setattr(Downstream, "serve", explode)
             async with client(proxy) as stream:
                 await stream.send_all(b"GET / HTTP/1.1\r\n")
                 with trio.fail_after(2):

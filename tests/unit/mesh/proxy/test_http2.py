@@ -13,9 +13,10 @@ from mesh.model.route import (
     VirtualHost,
     WeightedCluster,
 )
-from mesh.proxy.http2 import only_target, refusal
+from mesh.proxy.http2 import is_preface, may_be_preface, only_target, refusal
 from mesh.proxy.route import RouteTable
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 AT = Address("198.19.0.7", 9080)
 PLAIN = Route(RouteMatch(), ForwardAction((WeightedCluster("reviews"),)))
 
@@ -55,3 +56,11 @@ def test_the_refusal_is_a_settings_frame_and_a_goaway() -> None:
     assert data[:9] == b"\0\0\0\4\0\0\0\0\0"
     assert int.from_bytes(data[9:12], "big") == len(data) - 18 and data[12] == 7
     assert data[18:26] == b"\0\0\0\0\0\0\0\x0d"
+
+
+@pytest.mark.parametrize(
+    ("data", "may_be", "is_one"),
+    [(b"P", True, False), (PREFACE[:15] + b"x", False, False), (PREFACE, True, True), (b"GET / HTTP/1.1\r\n", False, False)],
+)
+def test_sixteen_octets_tell_the_preface(data: bytes, may_be: bool, is_one: bool) -> None:
+    assert (may_be_preface(data), is_preface(data)) == (may_be, is_one)
