@@ -18,6 +18,7 @@ COMPILED = [
     "mesh/proxy/balance/host.py",
     "mesh/proxy/breaker.py",
     "mesh/proxy/clusters.py",
+    "mesh/proxy/compiled_route.py",
     "mesh/proxy/deadlines.py",
     "mesh/proxy/exchange.py",
     "mesh/proxy/forwarded.py",
@@ -28,8 +29,10 @@ COMPILED = [
     "mesh/proxy/observe/request_id.py",
     "mesh/proxy/observe/series.py",
     "mesh/proxy/observe/trace.py",
+    "mesh/proxy/match.py",
     "mesh/proxy/poller.py",
     "mesh/proxy/pool.py",
+    "mesh/proxy/route_index.py",
     "mesh/proxy/seat.py",
     "mesh/proxy/upstream_h1.py",
 ]

@@ -12,7 +12,7 @@
     opaque -> relay                                          bytes nobody looks into
     http2                                                    until there is a codec: relayed or refused
 
-What an exchange asks (all of it sync, without a socket): route, filters (cors, faults), balance, retry, breaker, outlier,
+What an exchange asks (all of it sync, without a socket): route (domains, route_index, compiled_route, match), filters (cors, faults), balance, retry, breaker, outlier,
 unprocessed (two proxies' agreement), forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
 
 What it stands on: poller (readiness), deadlines (timeouts), connect, tls (a channel like the plain one), pool, clusters, resolve (DNS), snapshots (compiled

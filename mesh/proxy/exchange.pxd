@@ -1,5 +1,6 @@
 from mesh.codec.h1.head cimport RequestHead
 from mesh.proxy.clusters cimport ClusterRuntime
+from mesh.proxy.compiled_route cimport CompiledRoute
 from mesh.proxy.forwarding cimport Forwarding
 from mesh.proxy.observe.record cimport Record
 from mesh.proxy.seat cimport Seat

@@ -18,17 +18,18 @@ import trio
 from mesh.codec.events import ProtocolError
 from mesh.model.failure import Flag
 from mesh.proxy.attempts import Attempts
+from mesh.proxy.compiled_route import ActionKind
 from mesh.proxy.faults import Draw
 from mesh.proxy.filters import before_forward
 from mesh.proxy.forwarded import scheme_of
 from mesh.proxy.paths import BadPath, normalize, with_path
 from mesh.proxy.poller import SMALL_READ
 from mesh.proxy.reply import NO_ROUTE, LocalReply, no_cluster
-from mesh.proxy.route import ActionKind, CompiledRoute
 
 if not cython.compiled:  # when compiled, exchange.pxd cimports these names
     from mesh.codec.h1 import RequestHead
     from mesh.proxy.clusters import ClusterRuntime
+    from mesh.proxy.compiled_route import CompiledRoute
     from mesh.proxy.forwarding import Forwarding
     from mesh.proxy.observe.record import Record
     from mesh.proxy.seat import Seat
@@ -77,7 +78,7 @@ def decide(down: Seat, head: RequestHead) -> Forwarding | LocalReply | Delayed:
             head = record.head = with_path(head, path)
     down.observer.begin(record)
     table = terminal.table(snapshot)
-    route = table.find(head, record.scheme) if table is not None else None
+    route: CompiledRoute | None = table.find(head, record.scheme) if table is not None else None
     if route is None:
         return NO_ROUTE
     record.route = route

@@ -10,7 +10,7 @@ from mesh.proxy.head import Head
 from mesh.proxy.reply import LocalReply
 
 if TYPE_CHECKING:
-    from mesh.proxy.route import CompiledRoute
+    from mesh.proxy.compiled_route import CompiledRoute
 
 
 def before_forward(route: CompiledRoute, head: Head, rng: Callable[[], float]) -> LocalReply | Draw | None:

@@ -5,6 +5,7 @@ from mesh.codec.h1.head cimport RequestHead, ResponseHead
 from mesh.codec.h1.parser cimport ResponseParser
 from mesh.proxy.balance.host cimport Host
 from mesh.proxy.clusters cimport ClusterRuntime
+from mesh.proxy.compiled_route cimport CompiledRoute
 from mesh.proxy.forwarded cimport forwarded_lines
 from mesh.proxy.observe.record cimport Record
 from mesh.proxy.seat cimport Seat
@@ -15,7 +16,7 @@ cdef class Forwarding:
     cdef readonly Seat down
     cdef readonly Record record
     cdef readonly RequestHead head
-    cdef readonly object route
+    cdef readonly CompiledRoute route
     cdef readonly object share
     cdef readonly ClusterRuntime cluster
     cdef readonly Host host

@@ -20,13 +20,13 @@ from mesh.codec.events import Framing as HeadFraming
 from mesh.codec.events import ProtocolError
 from mesh.model.failure import Failure, Flag
 from mesh.proxy.balance.hash_key import HashKey
+from mesh.proxy.compiled_route import Share
 from mesh.proxy.cors import RESPONSE_NAMES as CORS_NAMES
 from mesh.proxy.edits import NO_EDITS
 from mesh.proxy.failures import DownstreamGone
 from mesh.proxy.outlier import judged_status
 from mesh.proxy.poller import SMALL_READ
 from mesh.proxy.retry import is_idempotent
-from mesh.proxy.route import CompiledRoute, Share
 from mesh.proxy.transfer import NO_UPLOAD, Framing, Upload
 from mesh.proxy.unprocessed import HEADER as UNPROCESSED
 from mesh.proxy.unprocessed import MAX_MOVES
@@ -35,6 +35,7 @@ if not cython.compiled:  # when compiled, forwarding.pxd cimports these names
     from mesh.codec.h1 import RequestHead, ResponseHead, ResponseParser, encode_request, encode_response
     from mesh.proxy.balance.host import Host
     from mesh.proxy.clusters import ClusterRuntime
+    from mesh.proxy.compiled_route import CompiledRoute
     from mesh.proxy.forwarded import forwarded_lines
     from mesh.proxy.observe.record import Record
     from mesh.proxy.seat import Seat

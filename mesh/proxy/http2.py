@@ -15,10 +15,11 @@ from mesh.model.addr import Address
 from mesh.model.listener import TcpProxy
 from mesh.model.match import RouteMatch
 from mesh.model.route import WeightedCluster
+from mesh.proxy.compiled_route import ActionKind
 from mesh.proxy.observe.record import Connection
 from mesh.proxy.opaque import serve_opaque
 from mesh.proxy.poller import SMALL_READ, Channel, Parker
-from mesh.proxy.route import ActionKind, RouteTable
+from mesh.proxy.route import RouteTable
 from mesh.proxy.snapshots import HttpTerminal
 
 if TYPE_CHECKING:

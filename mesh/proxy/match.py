@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Matchers: the model's predicates compiled to functions of a request head.
 
 Everything is decided when a snapshot is compiled; a compiled matcher does one or two bytes operations.

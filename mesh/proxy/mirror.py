@@ -15,11 +15,11 @@ import trio
 
 from mesh.codec.events import ProtocolError
 from mesh.codec.h1 import RequestHead, encode_request
+from mesh.proxy.compiled_route import CompiledMirror, CompiledRoute
 from mesh.proxy.failures import NO_HEALTHY_UPSTREAM, TERMINATED, UpstreamFailed
 from mesh.proxy.forwarded import forwarded_lines
 from mesh.proxy.observe.record import Record
 from mesh.proxy.poller import BIG_READ, Parker
-from mesh.proxy.route import CompiledMirror, CompiledRoute
 
 if TYPE_CHECKING:
     from mesh.proxy.pipeline import Proxy

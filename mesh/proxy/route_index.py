@@ -1,3 +1,4 @@
+# cython: language_level=3
 """Route index: the first matching route of a long list, without looking at every one.
 
 The index only skips routes that cannot match, so the order of the list always decides.
@@ -6,13 +7,14 @@ The index only skips routes that cannot match, so the order of the list always d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import cython
 
 from mesh.model.match import PathKind
 from mesh.proxy.head import Head
 
-if TYPE_CHECKING:
-    from mesh.proxy.route import CompiledRoute
+if not cython.compiled:  # when compiled, route_index.pxd cimports this name
+    from mesh.proxy.compiled_route import CompiledRoute
 
 # Below this many routes a plain walk is faster.
 _INDEX_FROM = 12
@@ -24,13 +26,17 @@ class RouteIndex:
     the one that comes first in the list wins. Case-insensitive and regex paths and the catch-all are always candidates.
     """
 
-    __slots__ = ("_exact", "_lengths", "_prefixes", "_rest", "_routes")
+    _routes: tuple[CompiledRoute, ...]
+    _exact: dict[bytes, list[CompiledRoute]]
+    _prefixes: dict[bytes, list[CompiledRoute]]
+    _rest: list[CompiledRoute]
+    _lengths: list[int]
 
     def __init__(self, routes: Sequence[CompiledRoute]) -> None:
         self._routes = tuple(routes)
-        self._exact: dict[bytes, list[CompiledRoute]] = {}
-        self._prefixes: dict[bytes, list[CompiledRoute]] = {}
-        self._rest: list[CompiledRoute] = []
+        self._exact = {}
+        self._prefixes = {}
+        self._rest = []
         if len(routes) >= _INDEX_FROM:
             for route in routes:
                 self._file(route)
@@ -48,6 +54,7 @@ class RouteIndex:
             self._prefixes.setdefault(prefix, []).append(route)
 
     def find(self, head: Head) -> CompiledRoute | None:
+        route: CompiledRoute
         if not self._exact and not self._prefixes:
             for route in self._routes:
                 if route.matches(head):
@@ -64,6 +71,7 @@ class RouteIndex:
 
 def _first(candidates: list[CompiledRoute] | None, head: Head, best: CompiledRoute | None) -> CompiledRoute | None:
     # The first match among candidates that comes before `best`, or `best`.
+    route: CompiledRoute
     if candidates:
         for route in candidates:
             if best is not None and route.order > best.order:

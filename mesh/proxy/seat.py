@@ -25,10 +25,10 @@ if not cython.compiled:  # when compiled, seat.pxd cimports these names
     from mesh.proxy.poller import Poller
 
 if TYPE_CHECKING:
+    from mesh.proxy.compiled_route import CompiledRoute
     from mesh.proxy.exchange import Decision
     from mesh.proxy.forwarding import Forwarding
     from mesh.proxy.pipeline import Proxy
-    from mesh.proxy.route import CompiledRoute
     from mesh.proxy.snapshots import HttpTerminal
 
 

@@ -32,7 +32,7 @@ if not cython.compiled:  # when compiled, http.pxd cimports these names
     from mesh.proxy.observe.trace import Sampler, TraceContext
 
 if TYPE_CHECKING:
-    from mesh.proxy.route import CompiledRoute
+    from mesh.proxy.compiled_route import CompiledRoute
 
 _REQUEST_ID_AND_PEER = (REQUEST_ID, *PEER_HEADERS)
 

@@ -16,7 +16,7 @@ from mesh.proxy.observe.peer import UNKNOWN, Peer, peer_of_principal, peer_of_wo
 from mesh.proxy.observe.record import Record
 
 if TYPE_CHECKING:
-    from mesh.proxy.route import CompiledRoute
+    from mesh.proxy.compiled_route import CompiledRoute
 
 _PEER_LABELS = (
     "reporter",

@@ -18,9 +18,9 @@ from mesh.proxy.head import Answer, Head
 if TYPE_CHECKING:
     from mesh.model.cluster import Cluster
     from mesh.proxy.balance.host import Host
+    from mesh.proxy.compiled_route import CompiledRoute, Share
     from mesh.proxy.observe.peer import Peer
     from mesh.proxy.observe.trace import TraceContext
-    from mesh.proxy.route import CompiledRoute, Share
     from mesh.proxy.tls import Security
 
 

@@ -1,9 +1,10 @@
 from mesh.model.match import RouteMatch, StringKind, StringMatch
 from mesh.model.route import CorsPolicy, DirectResponse, Fault, FaultDelay, Route, RouteConfig, VirtualHost
+from mesh.proxy.compiled_route import CompiledRoute
 from mesh.proxy.faults import Draw
 from mesh.proxy.filters import before_forward
 from mesh.proxy.reply import LocalReply
-from mesh.proxy.route import CompiledRoute, RouteTable
+from mesh.proxy.route import RouteTable
 from tests.support.observe import head, sequence
 
 

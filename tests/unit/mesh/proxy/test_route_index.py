@@ -2,7 +2,7 @@ import pytest
 
 from mesh.model.match import HeaderMatch, PathKind, PathMatch, RouteMatch
 from mesh.model.route import DirectResponse, Route
-from mesh.proxy.route import CompiledRoute
+from mesh.proxy.compiled_route import CompiledRoute
 from mesh.proxy.route_index import RouteIndex
 from tests.support.observe import head
 

@@ -104,9 +104,9 @@ async def test_a_bug_in_a_callback_is_the_tasks_to_raise() -> None:
 
 
 async def test_idle_seconds_are_the_routes_or_else_the_listeners() -> None:
-    async with running(CONFIG) as proxy:
+    routes_of = (forward("a"), forward("a", idle_timeout_seconds=7.0), forward("a", idle_timeout_seconds=0.0))
+    async with running(snapshot(listener(manager(routes(*routes_of))), cluster("a", 1))) as proxy:
         down = begun(proxy)
-        (route,) = down.terminal.table(proxy.current).routes()  # type: ignore[union-attr]
-        assert down.idle_seconds(route) == 300.0
-        route.idle_timeout_seconds = 0.0
-        assert down.idle_seconds(route) == math.inf
+        table = down.terminal.table(proxy.current)
+        assert table is not None
+        assert [down.idle_seconds(route) for route in table.routes()] == [300.0, 7.0, math.inf]
