@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import accumulate
 from typing import assert_never
@@ -19,7 +19,7 @@ from mesh.proxy.head import Head
 from mesh.proxy.match import BytesTest, CompileError, HeadTest, describe_path, path_test, request_tests
 from mesh.proxy.reply import LocalReply
 from mesh.proxy.retry import CompiledRetry, compile_retry
-from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, query_of
+from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, own_url, query_of
 
 
 class ActionKind(Enum):
@@ -52,7 +52,7 @@ class CompiledRoute:
     """One route, ready to be applied.
 
     timeout_seconds: 0.0 = none. idle_timeout_seconds: None = the listener's. host_rewrite: the new Host.
-    direct: the answer of a DIRECT route. has_filters: `filters.before_forward` has something to say.
+    direct: the answer of a REDIRECT or DIRECT route, but for its Location. has_filters: `filters.before_forward` has something to say.
     response_edits: of routes that are not forwarded (a share has its own).
     origin_text: `VirtualService/default/reviews http[0]`, for logs and spans.
     """
@@ -125,12 +125,15 @@ class CompiledRoute:
                 self._forward(action, route, field)
             case RedirectAction():
                 self.kind = ActionKind.REDIRECT
+                self.direct = LocalReply(action.status, details="direct_response")
                 self._location = compile_location(action, route.match.path, f"{field} redirect")
             case DirectResponse():
                 self.kind = ActionKind.DIRECT
                 if not 200 <= action.status <= 599:
                     raise CompileError(f"{field}: direct response status {action.status} is not between 200 and 599")
                 self.direct = LocalReply(action.status, action.body, details="direct_response")
+                if action.status == 201 or 300 <= action.status <= 399:
+                    self._location = own_url  # Envoy; RFC 9110 15.3.2: without a Location that is what 201 means, too
             case NonForwarding():
                 self.kind = ActionKind.NON_FORWARDING
             case _:
@@ -204,11 +207,11 @@ class CompiledRoute:
             return None
         return self._path_change(head.path) + query_of(head.target)
 
-    def redirect(self, head: Head, scheme: bytes) -> LocalReply:
-        """The answer of a REDIRECT route. scheme: the request's, b"http" or b"https"."""
-        assert self._location is not None and isinstance(self.source.action, RedirectAction)
-        line = b"location: %b\r\n" % self._location(head, scheme)
-        return LocalReply(self.source.action.status, headers=line, details="direct_response")
+    def answer(self, head: Head, scheme: bytes) -> LocalReply | None:
+        """The answer of a REDIRECT or DIRECT route, else None. scheme: the request's, b"http" or b"https"."""
+        if self.direct is None or self._location is None:
+            return self.direct
+        return replace(self.direct, headers=b"location: %b\r\n" % self._location(head, scheme))
 
     def __repr__(self) -> str:
         return f"CompiledRoute({self.virtual_host}[{self.order}] {self.name or self.origin_text})"

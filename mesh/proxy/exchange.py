@@ -83,7 +83,7 @@ def decide(down: Seat, head: RequestHead) -> Forwarding | LocalReply | Delayed:
         return NO_ROUTE
     record.route = route
     if route.kind is not _FORWARD:
-        return _direct_reply(route, record)
+        return route.answer(head, record.scheme) or NO_ROUTE  # NON_FORWARDING is for proxyless gRPC servers alone
     if head.method == b"CONNECT":
         return _NO_CONNECT
     if head.upgrade and head.upgrade != b"h2c" and head.upgrade.decode("latin-1") not in manager.upgrades:
@@ -180,11 +180,3 @@ async def exchange(down: Downstream, decision: Decision) -> bool:
         return await Attempts(down, decision).run()
     assert down.record is not None
     return await down.conclude(down.record, decision)
-
-
-def _direct_reply(route: CompiledRoute, record: Record) -> LocalReply:
-    if route.kind is ActionKind.REDIRECT:
-        return route.redirect(record.head, record.scheme)
-    if route.direct is not None:
-        return route.direct
-    return NO_ROUTE  # NON_FORWARDING is for proxyless gRPC servers alone

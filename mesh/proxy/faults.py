@@ -66,5 +66,5 @@ def _abort(http_status: int | None, grpc_status: int | None, field: str) -> Loca
     assert grpc_status is not None
     if not 0 <= grpc_status <= 16:
         raise CompileError(f"{field}: gRPC status {grpc_status} is not between 0 and 16")
-    # Also to a client whose request did not look like gRPC: the author asked for a gRPC status.
-    return LocalReply(200, ABORT_BODY, flags=flags, details=details, grpc_status=grpc_status).for_grpc()
+    # Envoy: whose request does not look like gRPC gets the text, with 200, because there is nothing else to tell it by.
+    return LocalReply(200, ABORT_BODY, flags=flags, details=details, grpc_status=grpc_status)

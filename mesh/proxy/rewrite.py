@@ -84,15 +84,20 @@ def compile_location(
 
     def location(head: Head, request_scheme: bytes) -> bytes:
         scheme = scheme_bytes or request_scheme
+        default_port = _DEFAULT_PORTS.get(scheme)
+        told_port = b"%d" % fixed_port if fixed_port else b""
         if host_bytes is not None:
+            # The host's own port stands unless another is asked for. (Envoy writes both then, which is no URL.)
             name, port = _split_port(host_bytes)
+            if told_port not in (b"", default_port):
+                port = told_port
         else:
             name, port = _split_port(head.authority)
             if scheme != request_scheme and port == _DEFAULT_PORTS.get(request_scheme):
                 port = b""
-        if fixed_port is not None:
-            port = b"%d" % fixed_port if fixed_port else b""
-        if port == _DEFAULT_PORTS.get(scheme):
+            if fixed_port is not None:
+                port = told_port
+        if port == default_port:
             port = b""
         path, query = head.path, b"" if strip_query else query_of(head.target)
         if change is not None:
@@ -105,6 +110,11 @@ def compile_location(
         return b"%b://%b%b%b" % (scheme, authority, path, query)
 
     return location
+
+
+def own_url(head: Head, scheme: bytes) -> bytes:
+    """The URL that was asked for."""
+    return b"%b://%b%b%b" % (scheme, head.authority, head.path, query_of(head.target))
 
 
 def _split_port(authority: bytes) -> tuple[bytes, bytes]:

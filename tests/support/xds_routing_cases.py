@@ -98,6 +98,7 @@ REDIRECTS = [
     RedirectAction(scheme="https", host="o.test:443"), RedirectAction(host="[::1]:80"), RedirectAction(path=FullRewrite("/n")),
     RedirectAction(path=FullRewrite("n")), RedirectAction(path=FullRewrite("/n?k=1")), RedirectAction(path=FullRewrite("/n"), strip_query=True),
     RedirectAction(path=FullRewrite("/n?k=1"), strip_query=True), RedirectAction(path=FullRewrite("/n#f")),
+    RedirectAction(host="o.test:81", scheme="http", port=80), RedirectAction(host="o.test:81", scheme="https", port=443), RedirectAction(host="[::1]:81", port=0),
 ]
 EDITS = [  # of the route, of its cluster
     (HeaderMutation(set=(("x-a", "1"),)), HeaderMutation()),
@@ -203,14 +204,16 @@ def edit_cases() -> Iterator[Case]:
 
 
 def answer_cases() -> Iterator[Case]:
-    for status, body in ((200, b"body"), (204, b""), (404, b"no"), (503, b"")):
-        yield case(f"says{status}", [Route(RouteMatch(), DirectResponse(status, body))], ["/", "HEAD /", "POST /"])
+    asked: list[str | tuple[str, ...]] = ["/", "/a?b=c", "HEAD /", "POST /", ("/", _FORWARDED_TLS)]
+    for status, body in ((200, b"body"), (201, b"made"), (204, b""), (302, b""), (304, b""), (404, b"no"), (503, b"")):
+        yield case(f"says{status}", [Route(RouteMatch(), DirectResponse(status, body))], asked)
     for status in (404, 500, 503):
         missing = ForwardAction((WeightedCluster("none"),), missing_cluster_status=status)
         yield case(f"missing{status}", [Route(RouteMatch(), missing)], ["/"])
     yield case("abort", [Route(RouteMatch(), ONE, fault=Fault(abort=FaultAbort(http_status=555)))], ["/"])
     grpc = ("POST /", "content-type: application/grpc", "content-length: 0")
-    yield case("grpc-abort", [Route(RouteMatch(), ONE, fault=Fault(abort=FaultAbort(grpc_status=14)))], [grpc])
+    aborted = Route(RouteMatch(), ONE, fault=Fault(abort=FaultAbort(grpc_status=14)))
+    yield case("grpc-abort", [aborted], [grpc, "/", "HEAD /", ("POST /", "content-type: application/json", "content-length: 0")])
     yield case(
         "no-route", [Route(RouteMatch(PathMatch(PathKind.EXACT, "/x")), ONE)], ["/", "/x", ("/", "Host: unknown.zz")]
     )

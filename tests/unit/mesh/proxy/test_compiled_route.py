@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from mesh.model.match import HeaderMatch, PathMatch, RouteMatch
 from mesh.model.origin import Origin
 from mesh.model.route import (
@@ -92,7 +94,8 @@ def test_a_route_without_rewrite_leaves_the_target_alone() -> None:
 
 def test_redirects() -> None:
     item = only(route(action=RedirectAction(302, scheme="https")))
-    reply = item.redirect(head("GET", "/a?b=1", "a.com"), b"http")
+    reply = item.answer(head("GET", "/a?b=1", "a.com"), b"http")
+    assert reply is not None
     assert (item.kind, reply.status, reply.headers) == (ActionKind.REDIRECT, 302, b"location: https://a.com/a?b=1\r\n")
 
 
@@ -102,5 +105,13 @@ def test_direct_responses() -> None:
     assert (item.direct.status, item.direct.body, item.direct.details) == (418, b"teapot", "direct_response")
 
 
+@pytest.mark.parametrize(("status", "has_location"), [(200, False), (201, True), (204, False), (304, True), (400, False)])
+def test_direct_responses_of_created_and_elsewhere_say_where(status: int, has_location: bool) -> None:
+    reply = only(route(action=DirectResponse(status, b"x"))).answer(head("GET", "/a?b=1", "a.com:81"), b"https")
+    assert reply is not None and (reply.status, reply.body) == (status, b"x")
+    assert reply.headers == (b"location: https://a.com:81/a?b=1\r\n" if has_location else b"")
+
+
 def test_non_forwarding_routes_compile() -> None:
-    assert only(route(action=NonForwarding())).kind is ActionKind.NON_FORWARDING
+    item = only(route(action=NonForwarding()))
+    assert (item.kind, item.answer(head(), b"http")) == (ActionKind.NON_FORWARDING, None)

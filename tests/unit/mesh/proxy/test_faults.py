@@ -39,11 +39,11 @@ def test_an_abort_looks_like_envoys() -> None:
     )
 
 
-def test_a_grpc_abort_is_trailers_only() -> None:
+def test_a_grpc_abort_is_trailers_only_for_who_speaks_grpc() -> None:
     draw = compile_fault(Fault(abort=FaultAbort(100.0, grpc_status=14)), "f").draw(random.random)
     assert draw is not None and draw.abort is not None
-    assert (draw.abort.status, draw.abort.grpc_status) == (200, 14)
-    assert b"grpc-status: 14\r\n" in draw.abort.headers
+    assert (draw.abort.status, draw.abort.body, draw.abort.headers) == (200, b"fault filter abort", b"")
+    assert b"grpc-status: 14\r\n" in draw.abort.for_grpc().headers
 
 
 def test_shares_converge() -> None:

@@ -3,7 +3,7 @@ import pytest
 from mesh.model.match import PathKind, PathMatch
 from mesh.model.route import FullRewrite, PathRewrite, PrefixRewrite, RedirectAction, RegexRewrite
 from mesh.proxy.match import CompileError
-from mesh.proxy.rewrite import compile_location, compile_path_rewrite, query_of, without_port
+from mesh.proxy.rewrite import compile_location, compile_path_rewrite, own_url, query_of, without_port
 from tests.support.observe import head
 
 ANY = PathMatch()
@@ -68,12 +68,19 @@ def test_the_query_of_a_target(target: bytes, query: bytes) -> None:
         (RedirectAction(path=FullRewrite("new")), "a.com", b"http", b"http://a.com/new?q=1"),
         (RedirectAction(path=FullRewrite("/new?x=2")), "a.com", b"http", b"http://a.com/new?x=2"),
         (RedirectAction(path=FullRewrite("/new"), strip_query=True), "a.com", b"http", b"http://a.com/new"),
+        (RedirectAction(host="o.test:81", port=80), "a", b"http", b"http://o.test:81/old?q=1"),
+        (RedirectAction(host="o.test:81", port=0), "a", b"http", b"http://o.test:81/old?q=1"),
+        (RedirectAction(host="o.test:81", port=8443), "a", b"http", b"http://o.test:8443/old?q=1"),
         (RedirectAction(path=PrefixRewrite("/n")), "[::1]:9080", b"http", b"http://[::1]:9080/n/old?q=1"),
     ],
 )
 def test_locations(action: RedirectAction, host: str, scheme: bytes, expected: bytes) -> None:
     match = PathMatch(PathKind.PREFIX, "") if isinstance(action.path, PrefixRewrite) else ANY
     assert compile_location(action, match, "f")(head("GET", "/old?q=1", host), scheme) == expected
+
+
+def test_the_url_that_was_asked_for() -> None:
+    assert own_url(head("GET", "/a/b?c=d?", "h:81"), b"https") == b"https://h:81/a/b?c=d?"
 
 
 def test_a_redirect_needs_a_redirecting_status() -> None:

@@ -98,7 +98,8 @@ def test_a_host_that_requires_tls_redirects_plaintext() -> None:
     routes = RouteTable(RouteConfig("r", (host,)))
     plain, secure = routes.find(head("GET", "/a", "a.com:80")), routes.find(head("GET", "/a", "a.com"), b"https")
     assert plain is not None and plain.kind is ActionKind.REDIRECT
-    assert plain.redirect(head("GET", "/a", "a.com:80"), b"http").headers == b"location: https://a.com/a\r\n"
+    reply = plain.answer(head("GET", "/a", "a.com:80"), b"http")
+    assert reply is not None and reply.headers == b"location: https://a.com/a\r\n"
     assert secure is not None and secure.kind is ActionKind.FORWARD
 
 
