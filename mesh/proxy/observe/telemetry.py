@@ -36,9 +36,9 @@ _LINES_AT_ONCE = 100
 class TelemetrySettings:
     """What of ProxyConfig concerns observation.
 
-    otlp: `host:port` where spans go of listeners that name no cluster for them; "" = nowhere (contexts are still made and
-    passed on). default_tracing and
-    default_access_log apply to listeners whose xDS resource says nothing. max_series: sets of labels per group of metrics.
+    otlp: `host:port` where spans of listeners go whose xDS resource says nothing of tracing; "" = nowhere (contexts are still
+    made and passed on). To those listeners default_tracing and default_access_log apply, too. max_series: sets of labels per
+    group of metrics.
     """
 
     otlp: str = ""
@@ -87,7 +87,7 @@ class Telemetry:
         direction: INBOUND counts as the destination's report, everything else (gateways too) as the source's.
         """
         tracing = manager.tracing or self._settings.default_tracing
-        exporter = self._exporter(tracing)
+        exporter = self._exporter(manager.tracing)
         sampler = spans = None
         if tracing is not None:
             sampler = Sampler(
@@ -120,10 +120,13 @@ class Telemetry:
         for name, exporter in self._by_cluster.items():
             exporter.aim(target_of(name))
 
-    def _exporter(self, tracing: Tracing | None) -> OtlpExporter | None:
-        name = tracing.otlp_cluster if tracing is not None else ""
-        if not name:
+    def _exporter(self, told: Tracing | None) -> OtlpExporter | None:
+        # told: by the listener's resource. It says where spans go, or by naming no cluster that they go nowhere (Envoy, too).
+        if told is None:
             return self.exporter
+        name = told.otlp_cluster
+        if not name:
+            return None
         found = self._by_cluster.get(name)
         if found is None:
             found = self._by_cluster[name] = OtlpExporter("", resource=self._resource)

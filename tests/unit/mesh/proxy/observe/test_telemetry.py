@@ -34,9 +34,9 @@ def telemetry(**settings: object) -> Telemetry:
 
 def busy(**settings: object) -> Telemetry:
     """One of everything."""
-    found = telemetry(**settings)
+    found = telemetry(default_tracing=Tracing(100.0), **settings)
     for direction in (Direction.OUTBOUND, Direction.INBOUND):
-        observer, item = found.http(HttpManager("h", tracing=Tracing(100.0)), direction), record(head("POST", "/", "h"))
+        observer, item = found.http(HttpManager("h"), direction), record(head("POST", "/", "h"))
         observer.begin(item)
         item.cluster, item.host, item.status, item.bytes_received, item.bytes_sent = REVIEWS, host(workload=REVIEWS_V1), 200, 3, 400
         observer.end(item, 100.0042)
@@ -114,6 +114,16 @@ def test_sampled_requests_are_exported() -> None:
     assert found.exporter.dropped == 2
 
 
+def test_a_listener_whose_tracing_names_no_cluster_sends_nothing() -> None:
+    found = telemetry(otlp="127.0.0.1:1", default_tracing=Tracing(100.0))
+    observer, item = found.http(HttpManager("h", tracing=Tracing(100.0)), Direction.OUTBOUND), record()
+    observer.begin(item)
+    observer.end(item, 101.0)
+    assert item.trace is not None and item.trace.is_sampled
+    found.close()
+    assert found.exporter is not None and found.exporter.dropped == 0
+
+
 def test_a_bad_format_is_refused_when_the_listener_is_made() -> None:
     with pytest.raises(CompileError, match="unknown command operator"):
         telemetry().http(HttpManager("h", access_logs=(AccessLog("-", text="%X%"),)), Direction.OUTBOUND)
@@ -134,8 +144,9 @@ async def app(handler: Handler) -> AsyncIterator[int]:
 @asynccontextmanager
 async def proxy(name: str, direction: Direction, to: int, otlp: int, share: float) -> AsyncIterator[Proxy]:
     metadata = {"WORKLOAD_NAME": name, "NAMESPACE": "default", "LABELS": {"app": name}}
-    found = Proxy(Telemetry(f"sidecar~1~{name}~default", metadata, TelemetrySettings(otlp=f"127.0.0.1:{otlp}"), "t"))
-    manager = proxies.manager(proxies.routes(proxies.forward("c")), tracing=Tracing(share))
+    settings = TelemetrySettings(otlp=f"127.0.0.1:{otlp}", default_tracing=Tracing(share))
+    found = Proxy(Telemetry(f"sidecar~1~{name}~default", metadata, settings, "t"))
+    manager = proxies.manager(proxies.routes(proxies.forward("c")))
     async with trio.open_nursery() as nursery:
         await nursery.start(found.run)
         assert found.apply(proxies.snapshot(proxies.listener(manager, direction), proxies.cluster("c", to))) == {}
