@@ -11,6 +11,7 @@ cdef class ClusterRuntime:
     cdef readonly object outlier
     cdef readonly object unsupported
     cdef public bint is_used
+    cdef public bint greets
     cdef public object used
     cdef public object changed
     cdef public object contexts

@@ -62,6 +62,7 @@ class ClusterRuntime:
 
     Attributes: model: the newest CDS resource. is_used: a request picked a host since the flag was last cleared
         (DNS is resolved again only for clusters in use); used is set then. changed: set when there is a new model.
+        greets: the last time that a server and its client were raced for the first word, the server was faster.
         contexts: of the present snapshot, for new connections.
     """
 
@@ -71,6 +72,7 @@ class ClusterRuntime:
     outlier: OutlierDetector | None
     unsupported: Failure | None
     is_used: bool
+    greets: bool
     used: trio.Event
     changed: trio.Event
     contexts: Mapping[TlsSettings, TlsContext]
@@ -95,6 +97,7 @@ class ClusterRuntime:
         self.balancer = make_balancer(model, self._assignment, deadlines.now())
         self.outlier = None
         self.is_used = False
+        self.greets = False
         self.used = trio.Event()
         self.changed = trio.Event()
         self.contexts = {}

@@ -31,7 +31,8 @@ _TLS_HANDSHAKE = 0x16
 _LEAST_PATIENCE_SECONDS = 0.05
 _PATIENCE_ROUND_TRIPS = 4.0
 HEAD_START_SECONDS = 0.01
-"""What a client that is not heard at once has, before a TLS handshake upstream is begun: most have only just connected."""
+"""What a client that is not heard at once has, before a TLS handshake upstream is begun: most have only just connected.
+Not where the last server was the first to speak: its clients would all wait."""
 _TCP_INFO_RTT = 68  # struct tcp_info, tcpi_rtt: microseconds (linux/tcp.h)
 MAX_SNIFFED = 16_640
 """One TLS record: enough for any ClientHello that is sent in one, and for every other verdict."""
@@ -74,7 +75,7 @@ def _inspect_hello(data: bytes) -> Inspected | None:
 class Patience:
     """A moment for the client to speak first. Counts from the first question."""
 
-    __slots__ = ("_deadline", "_deadlines", "_ends_at", "_seconds")
+    __slots__ = ("_deadline", "_deadlines", "_ends_at", "_is_waived", "_seconds")
 
     def __init__(self, deadlines: Deadlines, parker: Parker, seconds: float) -> None:
         """Args: parker: woken at the end."""
@@ -82,13 +83,20 @@ class Patience:
         self._deadline = deadlines.new(parker.wake)
         self._seconds = seconds
         self._ends_at = 0.0
+        self._is_waived = False
 
     def is_over(self) -> bool:
+        if self._is_waived:
+            return True
         now = self._deadlines.now()
         if not self._ends_at:
             self._ends_at = now + self._seconds
             self._deadline.arm(self._ends_at)
         return now >= self._ends_at
+
+    def waive(self) -> None:
+        """There is no reason for it any more."""
+        self._is_waived = True
 
     def close(self) -> None:
         self._deadline.close()

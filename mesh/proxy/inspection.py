@@ -94,12 +94,16 @@ async def _race(
         if begun is None:
             return None
         dialled.append(begun)
+        if begun.cluster.greets:
+            head_start.waive()
         return begun.opening
 
     used: Dialled | None = None
     try:
         detected, opening = await detect(parker, channel, dial, inspector, patience, head_start)
         used = next((begun for begun in dialled if begun.opening is opening), None)
+        if used is not None:
+            used.cluster.greets = detected.server_first
     finally:
         head_start.close()
         if patience is not None:

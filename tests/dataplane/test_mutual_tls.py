@@ -15,6 +15,7 @@ import trio
 from mesh.model.endpoint import LoadAssignment, LocalityEndpoints
 from mesh.model.listener import AccessLog
 from mesh.model.snapshot import Snapshot
+from mesh.proxy import inspection
 from mesh.proxy.pipeline import Proxy
 from mesh.proxy.tls import TlsChannel
 from tests.support.proxy import Upstream, client, port_of, read_all, read_response, replying, running, serving
@@ -145,6 +146,15 @@ async def test_a_server_that_speaks_first_is_heard_through_mutual_tls(mode: str,
             assert 'connection_security_policy="mutual_tls"' in line
         assert 'source_workload_namespace="shop"' in metrics(theirs, "istio_tcp_connections_opened_total")[0]
     assert app.connections == 1
+
+
+async def test_only_the_first_greeting_waits_for_a_client_that_may_be_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(greet) as app, pair(app) as (mine, _):
+        for seconds in (0.01, 3600.0):
+            monkeypatch.setattr(inspection, "HEAD_START_SECONDS", seconds)
+            async with client(mine) as stream:
+                with trio.fail_after(10):
+                    assert await stream.receive_some(100) == b"8.0.33 greetings"
 
 
 @pytest.mark.parametrize("server", ["", "tcp"])
