@@ -9,7 +9,6 @@ records why and cancels; what is to be said then is said from here, in a new sco
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 from enum import Enum
 from functools import partial
@@ -34,7 +33,7 @@ from mesh.proxy.forwarding import Forwarding
 from mesh.proxy.head import is_grpc
 from mesh.proxy.observe.record import Connection, Record
 from mesh.proxy.poller import READ, SMALL_READ, Channel, Parker
-from mesh.proxy.reply import LocalReply
+from mesh.proxy.reply import LocalReply, encode_reply
 from mesh.proxy.seat import Seat
 
 if TYPE_CHECKING:
@@ -363,31 +362,3 @@ class Downstream(Seat):
         """After a response that was forwarded: linger when bytes of the request are still on their way."""
         if not keep and not self.parser.is_complete:
             await self._linger()
-
-
-def encode_reply(reply: LocalReply, server: bytes, method: bytes, minor: int, keep: bool) -> bytes:
-    """A whole answer of our own on the wire."""
-    connection = b"" if keep and minor else (b"connection: keep-alive\r\n" if keep else b"connection: close\r\n")
-    length = b"" if reply.status in (204, 304) else b"content-length: %d\r\n" % len(reply.body)
-    return b"HTTP/1.1 %d %b\r\n%b%bdate: %b\r\nserver: %b\r\n%b\r\n%b" % (
-        reply.status,
-        reply.reason,
-        length,
-        reply.header_lines(),
-        http_date(),
-        server,
-        connection,
-        b"" if method == b"HEAD" or reply.status in (204, 304) else reply.body,
-    )
-
-
-def http_date() -> bytes:
-    """IMF-fixdate of now (RFC 9110 5.6.7), formatted once per second. The process never sets a locale."""
-    second = int(time.time())
-    if _date[0] != second:
-        _date[0] = second
-        _date[1] = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)).encode()
-    return _date[1]  # type: ignore[return-value]
-
-
-_date: list[int | bytes] = [0, b""]

@@ -16,8 +16,9 @@ from typing import Final
 
 from mesh.model.secret import WORKLOAD_CERTIFICATE, WORKLOAD_ROOTS, Secret, TlsCertificate, TrustBundle
 from mesh.proxy.match import CompileError
+from mesh.proxy.peer_names import alternative_names
 from mesh.proxy.tls import reason_of
-from mesh.proxy.tls_context import alternative_names, mutual_contexts
+from mesh.proxy.tls_context import mutual_contexts
 
 _SCHEME: Final = "spiffe://"
 

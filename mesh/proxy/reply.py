@@ -5,6 +5,7 @@ Bodies and details are Envoy's, because that is what people search for.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -99,3 +100,31 @@ NO_HEALTHY_UPSTREAM = LocalReply(
 def no_cluster(status: int) -> LocalReply:
     """The route names a cluster that does not exist. status: the route's `missing_cluster_status`."""
     return LocalReply(status, flags=(Flag.NO_CLUSTER,), details="cluster_not_found")
+
+
+def encode_reply(reply: LocalReply, server: bytes, method: bytes, minor: int, keep: bool) -> bytes:
+    """A whole answer of our own on the wire."""
+    connection = b"" if keep and minor else (b"connection: keep-alive\r\n" if keep else b"connection: close\r\n")
+    length = b"" if reply.status in (204, 304) else b"content-length: %d\r\n" % len(reply.body)
+    return b"HTTP/1.1 %d %b\r\n%b%bdate: %b\r\nserver: %b\r\n%b\r\n%b" % (
+        reply.status,
+        reply.reason,
+        length,
+        reply.header_lines(),
+        http_date(),
+        server,
+        connection,
+        b"" if method == b"HEAD" or reply.status in (204, 304) else reply.body,
+    )
+
+
+def http_date() -> bytes:
+    """IMF-fixdate of now (RFC 9110 5.6.7), formatted once per second. The process never sets a locale."""
+    second = int(time.time())
+    if _date[0] != second:
+        _date[0] = second
+        _date[1] = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)).encode()
+    return _date[1]  # type: ignore[return-value]
+
+
+_date: list[int | bytes] = [0, b""]

@@ -7,52 +7,28 @@ Settings that differ in names alone share OpenSSL's part: a mesh has thousands o
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from ipaddress import ip_address
-from pathlib import Path
 from ssl import SSLContext
 from typing import Final
 from weakref import WeakValueDictionary
 
-from mesh.model.match import StringKind, StringMatch
-from mesh.model.secret import (
-    FILE_CERTIFICATE,
-    FILE_ROOTS,
-    WORKLOAD_CERTIFICATE,
-    DownstreamTls,
-    Secret,
-    TlsCertificate,
-    TrustBundle,
-    UpstreamTls,
-)
-from mesh.proxy.match import CompileError, string_test
-from mesh.proxy.tls import Security, TlsChannel, TlsError, reason_of, security_of
+from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, WORKLOAD_CERTIFICATE, DownstreamTls, Secret, UpstreamTls
+from mesh.proxy.credentials import SecretError, dns_names, find_secret, load_certificate, load_trust
+from mesh.proxy.match import CompileError
+from mesh.proxy.peer_names import NameTest, alternative_names, name_tests
+from mesh.proxy.tls import Security, TlsChannel, TlsError, security_of
 
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 """Lowest versions that a server can be asked for."""
-
-PeerCertificate = Mapping[str, object]
-"""As `ssl.SSLObject.getpeercert` returns it."""
-NameTest = Callable[[str, bytes], bool]
-"""(kind of the alternative name as Python calls it, its value)."""
 
 
 _FILES = (FILE_CERTIFICATE, FILE_ROOTS)
 _MESH = "istio"
 _MESH_HTTP = "istio-http/"
 """How the mesh's own ALPN names begin: of all of them, and of those that promise HTTP."""
-
-
-class SecretError(CompileError):
-    """secret: which one cannot be used."""
-
-    def __init__(self, secret: str, why: str) -> None:
-        super().__init__(f"secret {secret}: {why}")
-        self.secret = secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +88,7 @@ def compile_contexts(
             continue
         before = previous.get(settings)
         try:
-            sources = tuple(_secret(name, secrets) for name in secret_names(settings))
+            sources = tuple(find_secret(name, secrets) for name in secret_names(settings))
             if before is not None and before.sources == sources:
                 contexts[settings] = before
             else:
@@ -134,13 +110,6 @@ def secret_names(settings: TlsSettings) -> tuple[str, ...]:
     else:
         names = (*settings.certificate_names, settings.trust_name)
     return tuple(filter(None, names))
-
-
-def alternative_names(certificate: PeerCertificate) -> tuple[tuple[str, str], ...]:
-    """(kind, value): kinds are DNS, URI, IP Address, email."""
-    names = certificate.get("subjectAltName", ())
-    assert isinstance(names, tuple)
-    return tuple((str(kind), str(value)) for kind, value in names)
 
 
 def _make(settings: TlsSettings, sources: tuple[Secret, ...]) -> TlsContext:
@@ -166,7 +135,7 @@ def _client(settings: UpstreamTls, sources: tuple[Secret, ...]) -> TlsContext:
     names = settings.subject_alt_names
     if trust is not None and trust.trust is not None:
         names += trust.trust.subject_alt_names
-    return TlsContext(make(settings.alpn), sources, () if settings.insecure else _name_tests(names), opaque)
+    return TlsContext(make(settings.alpn), sources, () if settings.insecure else name_tests(names), opaque)
 
 
 def _shared(key: tuple[object, ...], make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
@@ -207,9 +176,9 @@ def _client_context(
     elif system_roots:
         context.load_default_certs()
     if trust is not None:
-        _trust(context, trust)
+        load_trust(context, trust)
     if certificate is not None:
-        _load(context, certificate)
+        load_certificate(context, certificate)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
@@ -229,10 +198,10 @@ def _server(settings: DownstreamTls, sources: tuple[Secret, ...]) -> TlsContext:
         answers = {}
         context = _server_context(settings, trust, certificates)
         context.sni_callback = _chooser(
-            [(_server_context(settings, trust, [secret]), _dns_names(secret)) for secret in certificates]
+            [(_server_context(settings, trust, [secret]), dns_names(secret)) for secret in certificates]
         )
     names = trust.trust.subject_alt_names if trust is not None and trust.trust is not None else ()
-    return TlsContext(context, sources, _name_tests(names), answers=answers)
+    return TlsContext(context, sources, name_tests(names), answers=answers)
 
 
 def _shared_server_context(settings: DownstreamTls, trust: Secret | None, certificates: list[Secret]) -> ssl.SSLContext:
@@ -247,9 +216,9 @@ def _server_context(settings: DownstreamTls, trust: Secret | None, certificates:
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     # OpenSSL keeps one certificate per type of key; the first of each type is the one for unknown names.
     for secret in reversed(certificates):
-        _load(context, secret)
+        load_certificate(context, secret)
     if trust is not None:
-        _trust(context, trust)
+        load_trust(context, trust)
         context.verify_mode = ssl.CERT_REQUIRED if settings.require_client_certificate else ssl.CERT_OPTIONAL
     if settings.alpn:
         context.set_alpn_protocols(list(settings.alpn))
@@ -270,104 +239,3 @@ def _chooser(
                     return
 
     return choose
-
-
-def _load(context: ssl.SSLContext, secret: Secret) -> None:
-    if secret.certificate is None:
-        raise SecretError(secret.name, "is not a certificate")
-    certificate = secret.certificate
-    # OpenSSL's Python binding reads files only. This one has no name, and never touches a disk.
-    descriptor = os.memfd_create("certificate")
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(certificate.chain_pem + b"\n" + certificate.key_pem)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_no_password)
-    except ssl.SSLError as exc:
-        raise SecretError(secret.name, _blame(certificate, exc)) from exc
-    except (ValueError, OSError) as exc:
-        raise SecretError(secret.name, f"cannot be loaded: {exc}") from exc
-    finally:
-        os.close(descriptor)
-
-
-def _no_password() -> str:
-    raise ValueError("the private key is encrypted")
-
-
-def _blame(certificate: TlsCertificate, error: ssl.SSLError) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "the private key does not belong to the certificate"
-    if b"-----BEGIN CERTIFICATE-----" not in certificate.chain_pem:
-        return "there is no certificate (PEM) in its chain"
-    if b"PRIVATE KEY-----" not in certificate.key_pem:
-        return "there is no private key (PEM)"
-    return f"cannot be loaded: {reason_of(error)}"
-
-
-def _trust(context: ssl.SSLContext, secret: Secret) -> None:
-    if secret.trust is None:
-        raise SecretError(secret.name, "holds no roots to trust")
-    try:
-        context.load_verify_locations(cadata=secret.trust.roots_pem.decode("ascii"))
-    except (ssl.SSLError, UnicodeDecodeError) as exc:
-        raise SecretError(secret.name, f"its roots cannot be loaded: {exc}") from exc
-
-
-def _dns_names(secret: Secret) -> frozenset[str]:
-    # Imported where several certificates make it needed: the library is large.
-    from cryptography import x509
-
-    assert secret.certificate is not None
-    try:
-        leaf = x509.load_pem_x509_certificate(secret.certificate.chain_pem)
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return frozenset()
-    except ValueError as exc:
-        raise SecretError(secret.name, f"its certificate cannot be read: {exc}") from exc
-    return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
-
-
-def _secret(name: str, secrets: Mapping[str, Secret]) -> Secret:
-    try:
-        if name.startswith(FILE_ROOTS):
-            return Secret(name, trust=TrustBundle(Path(name.removeprefix(FILE_ROOTS)).read_bytes()))
-        if name.startswith(FILE_CERTIFICATE):
-            chain, _, key = name.removeprefix(FILE_CERTIFICATE).partition("~")
-            return Secret(name, certificate=TlsCertificate(Path(chain).read_bytes(), Path(key).read_bytes()))
-    except OSError as exc:
-        raise SecretError(name, str(exc)) from exc
-    found = secrets.get(name)
-    if found is None:
-        raise SecretError(name, "is not there")
-    return found
-
-
-def _name_tests(names: Iterable[StringMatch]) -> tuple[NameTest, ...]:
-    return tuple(_name_test(name) for name in names)
-
-
-def _name_test(match: StringMatch) -> NameTest:
-    test = string_test(match, "subject_alt_names")
-    if match.kind is not StringKind.EXACT:
-        return lambda _kind, value: test(value)
-    wanted = match.value.lower()
-    _, _, domain = wanted.partition(".")
-    wildcard = f"*.{domain}".encode() if domain else None
-
-    def exact(kind: str, value: bytes) -> bool:
-        if kind == "DNS":
-            # RFC 6125 6.4.3: a certificate's wildcard stands for one label, the leftmost.
-            return value.lower() in (wanted.encode(), wildcard)
-        if kind == "IP Address":
-            return _is_same_ip(wanted, value.decode())
-        return test(value)
-
-    return exact
-
-
-def _is_same_ip(one: str, other: str) -> bool:
-    try:
-        return ip_address(one) == ip_address(other.strip())
-    except ValueError:
-        return False

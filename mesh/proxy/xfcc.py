@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from mesh.model.listener import CertificateDetail, ClientCertificate
 from mesh.proxy.observe.record import CertificateRule
-from mesh.proxy.tls_context import PeerCertificate, alternative_names
+from mesh.proxy.peer_names import PeerCertificate, alternative_names
 
 # RFC 4514 3: these have short names; other attributes go by the name that OpenSSL gives them.
 _SHORT = {

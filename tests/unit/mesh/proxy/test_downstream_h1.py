@@ -1,47 +1,69 @@
-from email.utils import parsedate_to_datetime
+"""One client connection over its requests. Who gets a task, and when: test_connection; whole exchanges: tests/dataplane."""
 
 import pytest
+import trio
+import trio.testing
 
-from mesh.proxy.downstream_h1 import encode_reply, http_date
-from mesh.proxy.reply import LocalReply
-
-
-def parts(
-    reply: LocalReply, method: bytes = b"GET", minor: int = 1, keep: bool = True
-) -> tuple[bytes, dict[bytes, bytes], bytes]:
-    head, _, body = encode_reply(reply, b"triomesh", method, minor, keep).partition(b"\r\n\r\n")
-    line, *fields = head.split(b"\r\n")
-    return line, dict(field.split(b": ", 1) for field in fields), body
-
-
-def test_an_answer_of_our_own() -> None:
-    line, fields, body = parts(LocalReply(503, b"no healthy upstream"))
-    assert line == b"HTTP/1.1 503 Service Unavailable" and body == b"no healthy upstream"
-    assert fields[b"content-length"] == b"19" and fields[b"server"] == b"triomesh"
-    assert fields[b"content-type"] == b"text/plain" and b"connection" not in fields
-
-
-@pytest.mark.parametrize(
-    ("minor", "keep", "option"), [(1, True, None), (1, False, b"close"), (0, True, b"keep-alive"), (0, False, b"close")]
+from mesh.model.match import RouteMatch
+from mesh.model.route import DirectResponse, Route
+from mesh.proxy.pipeline import Proxy
+from tests.support.proxy import (
+    client,
+    cluster,
+    forward,
+    listener,
+    manager,
+    read_all,
+    read_head,
+    routes,
+    running,
+    snapshot,
 )
-def test_persistence_is_said_where_it_is_not_the_default(minor: int, keep: bool, option: bytes | None) -> None:
-    assert parts(LocalReply(200), minor=minor, keep=keep)[1].get(b"connection") == option
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+TEA = snapshot(listener(manager(routes(Route(RouteMatch(), DirectResponse(418, b"tea"))))), cluster("a", 1))
 
 
-def test_head_requests_get_the_length_only() -> None:
-    _, fields, body = parts(LocalReply(200, b"abc"), method=b"HEAD")
-    assert fields[b"content-length"] == b"3" and body == b""
+async def end(proxy: Proxy, *pieces: bytes) -> bytes:
+    async with client(proxy) as stream:
+        for piece in pieces:
+            await stream.send_all(piece)
+        with trio.fail_after(5):
+            return await read_all(stream)
 
 
-@pytest.mark.parametrize("status", [204, 304])
-def test_bodiless_statuses_have_no_length(status: int) -> None:
-    _, fields, body = parts(LocalReply(status))
-    assert b"content-length" not in fields and body == b""
+async def test_requests_are_answered_one_after_the_other_on_one_connection() -> None:
+    async with running(TEA) as proxy:
+        answers = await end(proxy, GET + GET, GET[:-2] + b"Connection: close\r\n\r\n")
+        assert answers.count(b"HTTP/1.1 418 ") == answers.count(b"tea") == 3
+        assert answers.count(b"connection: close\r\n") == 1
 
 
-def test_a_status_of_nobody_is_unknown() -> None:
-    assert parts(LocalReply(555))[0] == b"HTTP/1.1 555 Unknown"
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", b"nonsense\r\n\r\n"])
+async def test_malformed_bytes_are_told_and_end_the_connection(data: bytes) -> None:
+    async with running(TEA) as proxy:
+        answer = await end(proxy, data)
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"connection: close\r\n" in answer
+        assert proxy.protocol_errors == 1
 
 
-def test_the_date_is_a_date() -> None:
-    assert parsedate_to_datetime(http_date().decode()).tzinfo is not None
+async def test_a_head_that_does_not_end_in_time_is_told_so() -> None:
+    config = snapshot(listener(manager(routes(forward("a")), request_headers_timeout_seconds=0.05)), cluster("a", 1))
+    async with running(config) as proxy:
+        assert (await end(proxy, GET[:-2])).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_an_idle_connection_can_be_closed_and_a_busy_one_only_after_its_answer() -> None:
+    async with running(TEA) as proxy, client(proxy) as idle, client(proxy) as busy:
+        for stream in (idle, busy):
+            await stream.send_all(GET)
+            assert (await read_head(stream))[0].startswith(b"HTTP/1.1 418 ")
+        await busy.send_all(GET[:10])
+        with trio.fail_after(5):
+            while all(down.parser.is_idle for down in proxy.downstreams):
+                await trio.testing.wait_all_tasks_blocked()
+            for down in tuple(proxy.downstreams):
+                down.close_if_idle()
+            assert await read_all(idle) in (b"", b"tea")
+            await busy.send_all(GET[10:])
+            assert b"HTTP/1.1 418 " in await read_all(busy)

@@ -9,7 +9,7 @@ import pytest
 
 from mesh.model.match import StringKind, StringMatch
 from mesh.model.secret import DownstreamTls, Secret, TlsCertificate, TrustBundle, UpstreamTls
-from mesh.proxy.tls_context import TlsContext, TlsSettings, _name_test, compile_contexts, secret_names
+from mesh.proxy.tls_context import TlsContext, TlsSettings, compile_contexts, secret_names
 from tests.support.proxy_tls import Authority
 
 ROOT = Authority()
@@ -94,32 +94,6 @@ def test_client_certificates_are_required_or_merely_looked_at() -> None:
 def test_names_of_secrets() -> None:
     assert secret_names(DownstreamTls(("a", "b"), "ca")) == ("a", "b", "ca")
     assert secret_names(UpstreamTls(trust_name="ca")) == ("ca",)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "kind", "value", "holds"),
-    [
-        ("a.example.com", "DNS", "a.example.com", True),
-        ("A.example.com", "DNS", "a.EXAMPLE.com", True),
-        ("a.example.com", "DNS", "*.example.com", True),
-        ("x.a.example.com", "DNS", "*.example.com", False),
-        ("example.com", "DNS", "*.com", True),
-        ("localhost", "DNS", "*.", False),
-        ("com", "DNS", "*.", False),
-        ("spiffe://a/b", "URI", "spiffe://a/b", True),
-        ("spiffe://a/b", "URI", "spiffe://a/B", False),
-        ("10.0.0.1", "IP Address", "10.0.0.1", True),
-        ("::1", "IP Address", "0:0:0:0:0:0:0:1", True),
-        ("10.0.0.1", "IP Address", "10.0.0.2", False),
-    ],
-)
-def test_exact_names(wanted: str, kind: str, value: str, holds: bool) -> None:
-    assert _name_test(StringMatch(StringKind.EXACT, wanted))(kind, value.encode()) is holds
-
-
-def test_other_kinds_of_match_compare_the_text() -> None:
-    test = _name_test(StringMatch(StringKind.PREFIX, "spiffe://mesh/"))
-    assert test("URI", b"spiffe://mesh/ns/a") and not test("URI", b"spiffe://other/")
 
 
 def test_files_are_read_where_the_proxy_runs(tmp_path: Path) -> None:
