@@ -15,7 +15,7 @@
 What an exchange asks (all of it sync, without a socket): route (domains, route_index, compiled_route, match), filters (cors, faults), balance, retry, breaker, outlier,
 unprocessed (two proxies' agreement), forwarded and edits (heads), reply (answers of our own), observe (metrics, spans, logs).
 
-What it stands on: poller (readiness), deadlines (timeouts), connect, tls (a channel like the plain one), tls_context (credentials,
+What it stands on: poller (readiness), deadlines (timeouts), dialler -> connect, tls (a channel like the plain one), tls_context (credentials,
 peer_names: what a handshake is made of, and whom it is to find), pool, clusters, resolve (DNS), snapshots (compiled
 configuration, replaced whole; superseded: whom that leaves behind), ads_thread (where it comes from), drain, bootstrap, heap and main (the process).
 

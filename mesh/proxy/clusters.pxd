@@ -14,12 +14,10 @@ cdef class ClusterRuntime:
     cdef public bint greets
     cdef public object used
     cdef public object changed
-    cdef public object contexts
+    cdef readonly object dialler
     cdef object _assignment
-    cdef object _poller
     cdef readonly Deadlines _deadlines
     cdef Deadline _sweep
-    cdef object _options
     cdef PoolSettings _settings
     cdef dict _pools
     cdef dict _by_destination

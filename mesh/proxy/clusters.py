@@ -7,9 +7,8 @@ update changes is made anew.
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,22 +19,13 @@ from mesh.model.addr import Address
 from mesh.model.cluster import Cluster, Discovery, Protocol
 from mesh.model.endpoint import Endpoint, LoadAssignment, Locality
 from mesh.model.failure import Failure
-from mesh.model.secret import UpstreamTls
 from mesh.proxy.balance import Balancer, make_balancer
-from mesh.proxy.connect import ConnectTimeout, DialOptions, Opening, Secure, dial, start_connect
-from mesh.proxy.failures import (
-    CONNECT_FAILED,
-    CONNECT_TIMEOUT,
-    HTTP2_UNSUPPORTED,
-    OVERFLOW,
-    TLS_NOT_READY,
-    DownstreamGone,
-    UpstreamFailed,
-)
+from mesh.proxy.connect import Opening
+from mesh.proxy.dialler import Dialler
+from mesh.proxy.failures import HTTP2_UNSUPPORTED, OVERFLOW, DownstreamGone, UpstreamFailed
 from mesh.proxy.outlier import OutlierDetector
 from mesh.proxy.poller import HANGUP, Channel, Parker, Poller
-from mesh.proxy.tls import TlsError, security_at
-from mesh.proxy.tls_context import TlsContext, TlsSettings
+from mesh.proxy.tls import security_at
 
 if not cython.compiled:  # when compiled, clusters.pxd cimports these names
     from mesh.proxy.balance.host import Host
@@ -52,18 +42,13 @@ _MAX_DESTINATIONS = 4096
 _NO_HOSTS: tuple[Host, ...] = ()
 
 
-def _reason_of(error: OSError) -> str:
-    # TLS says more than its error number.
-    return str(error.strerror) if isinstance(error, TlsError) else os.strerror(error.errno or 0)
-
-
 class ClusterRuntime:
     """Concurrency: trio thread only.
 
     Attributes: model: the newest CDS resource. is_used: a request picked a host since the flag was last cleared
         (DNS is resolved again only for clusters in use); used is set then. changed: set when there is a new model.
         greets: the last time that a server and its client were raced for the first word, the server was faster.
-        contexts: of the present snapshot, for new connections.
+        dialler: makes new connections.
     """
 
     model: Cluster
@@ -75,19 +60,17 @@ class ClusterRuntime:
     greets: bool
     used: trio.Event
     changed: trio.Event
-    contexts: Mapping[TlsSettings, TlsContext]
+    dialler: Dialler
     _assignment: LoadAssignment
-    _poller: Poller
     _deadlines: Deadlines
     _sweep: Deadline
-    _options: DialOptions
     _settings: PoolSettings
     _pools: dict[Host, Pool]
     _by_destination: dict[Address, Host]
     _is_by_destination: bool
 
     def __init__(self, model: Cluster, assignment: LoadAssignment | None, poller: Poller, deadlines: Deadlines) -> None:
-        self._poller = poller
+        self.dialler = Dialler(poller, model)
         self._deadlines = deadlines
         self._pools = {}
         self._by_destination = {}
@@ -100,7 +83,6 @@ class ClusterRuntime:
         self.greets = False
         self.used = trio.Event()
         self.changed = trio.Event()
-        self.contexts = {}
         self._take_model(model)
         if assignment is not None:
             # The first assignment is warm; the empty one above must not count as the previous.
@@ -124,7 +106,7 @@ class ClusterRuntime:
     def update(self, model: Cluster, assignment: LoadAssignment | None) -> None:
         """Take over a changed resource. assignment None: unchanged (DNS clusters resolve their own)."""
         is_new_model = model != self.model
-        tls_before = {host: self._tls_of(host) for host in self._pools}
+        tls_before = {host: self.dialler.tls_of(host) for host in self._pools}
         if is_new_model:
             self._take_model(model)
             self.changed.set()
@@ -138,7 +120,7 @@ class ClusterRuntime:
             self._drop_pool(gone)
         for host, tls in tls_before.items():
             pool = self._pools.get(host)
-            if pool is not None and self._tls_of(host) != tls:
+            if pool is not None and self.dialler.tls_of(host) != tls:
                 pool.renew(self._deadlines.now())
         self._configure_outlier()
 
@@ -214,7 +196,7 @@ class ClusterRuntime:
         if not self.breaker.try_connection():
             raise UpstreamFailed(OVERFLOW)
         try:
-            return Opening(await self._dial(parker, host, True))
+            return Opening(await self.dialler.dial(parker, host, True))
         except BaseException:
             self.breaker.end_connection()
             raise
@@ -222,28 +204,20 @@ class ClusterRuntime:
     def begin_connect(self, parker: Parker, host: Host) -> Opening | None:
         """Like `connect`, without waiting for any handshake; None when it cannot even begin."""
         try:
-            secure = self._secure(host, True)
+            secure = self.dialler.secure(host, True)
         except UpstreamFailed:
             return None
         if not self.breaker.try_connection():
             return None
         try:
-            return Opening(start_connect(self._poller, parker, self._address(host), self._options), secure)
+            return self.dialler.begin(parker, host, secure)
         except OSError:
             self.breaker.end_connection()
             return None
 
     async def finish_connect(self, opening: Opening, host: Host) -> None:
         """Wait for what `begin_connect` began. Raises: UpstreamFailed (and `disconnected` is still to be called)."""
-        with trio.move_on_after(self._options.timeout_seconds):
-            try:
-                await opening.finish()
-            except OSError as exc:
-                host.connect_failures += 1
-                raise UpstreamFailed(CONNECT_FAILED, _reason_of(exc)) from exc
-            return
-        host.connect_failures += 1
-        raise UpstreamFailed(CONNECT_TIMEOUT)
+        await self.dialler.finish(opening, host)
 
     def disconnected(self) -> None:
         self.breaker.end_connection()
@@ -261,7 +235,7 @@ class ClusterRuntime:
     def _take_model(self, model: Cluster) -> None:
         self.model = model
         self._is_by_destination = model.discovery is Discovery.ORIGINAL_DST
-        self._options = DialOptions.of(model)
+        self.dialler.take_model(model)
         self._settings = PoolSettings(
             model.idle_timeout_seconds, model.max_connection_duration_seconds, model.max_requests_per_connection
         )
@@ -307,7 +281,7 @@ class ClusterRuntime:
         pool.open += 1
         began_at = self._deadlines.now()
         try:
-            channel = await self._dial(parker, pool.host, False)
+            channel = await self.dialler.dial(parker, pool.host, False)
         except BaseException:
             pool.forget()
             raise
@@ -336,37 +310,6 @@ class ClusterRuntime:
                 pool.waiters.remove(waiter)
             raise
         return waiter.connection
-
-    async def _dial(self, parker: Parker, host: Host, is_opaque: bool) -> Channel:
-        secure = self._secure(host, is_opaque)
-        try:
-            return await dial(self._poller, parker, self._address(host), self._options, secure)
-        except ConnectTimeout as exc:
-            host.connect_failures += 1
-            raise UpstreamFailed(CONNECT_TIMEOUT, str(exc.strerror)) from exc
-        except OSError as exc:
-            host.connect_failures += 1
-            raise UpstreamFailed(CONNECT_FAILED, _reason_of(exc)) from exc
-
-    def _secure(self, host: Host, is_opaque: bool) -> Secure | None:
-        # How to encrypt connections to the host; None: not at all.
-        tls = self._tls_of(host)
-        if tls is None:
-            return None
-        context = self.contexts.get(tls)
-        if context is None:
-            # Its secret is bad or missing, and always was: better no connection than one without it.
-            raise UpstreamFailed(TLS_NOT_READY, "TLS_error:|SECRET_NOT_READY:TLS_error_end")
-        return Secure(context, tls.sni or (host.endpoint.host_name if tls.auto_sni else ""), is_opaque)
-
-    def _tls_of(self, host: Host) -> UpstreamTls | None:
-        for match in self.model.tls_matches:
-            if not match.tls_mode or match.tls_mode == host.endpoint.tls_mode:
-                return match.tls
-        return self.model.tls
-
-    def _address(self, host: Host) -> Address:
-        return host.endpoint.address
 
     def _host_of(self, destination: Address, now: float) -> Host:
         host = self._by_destination.get(destination)

@@ -218,7 +218,7 @@ def _contexts(
         found = {name: text for name, text in found.items() if name not in _OWN_NAMES}
     problems.update(found)
     for cluster in clusters.values():
-        cluster.contexts = contexts
+        cluster.dialler.contexts = contexts
     return contexts
 
 

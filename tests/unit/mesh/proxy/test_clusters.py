@@ -77,11 +77,3 @@ async def test_what_cannot_be_spoken_is_refused_and_never_sent_in_plaintext(mode
         await cluster.acquire(Parker(), cluster.balancer.hosts[0], 0.0, None, False)
     assert caught.value.failure is failure
     assert cluster.breaker.pending == cluster.breaker.connections == 0
-
-
-def test_plaintext_endpoints_of_a_mixed_cluster_are_reachable() -> None:
-    cluster = runtime(replace(EDS, tls_matches=(TlsMatch("mtls", "istio", UpstreamTls()), TlsMatch("plain", "", None))))
-    host = cluster.pick(0.0)
-    assert host is None
-    cluster.update(cluster.model, assignment(1))
-    assert cluster._tls_of(cluster.balancer.hosts[0]) is None

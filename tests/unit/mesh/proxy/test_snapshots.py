@@ -145,7 +145,7 @@ def test_secrets_of_the_proxys_own_come_and_change_without_a_push(compiled) -> N
     secrets = {s.name: s for s in (root.secret(WORKLOAD_CERTIFICATE, "spiffe://a"), root.trust(WORKLOAD_ROOTS))}
     there = with_secrets(waiting, OwnSecrets(secrets, "spiffe://a"))
     assert there.problems == {} and there.secrets == secrets and there.source is snapshot
-    assert there.tls[served].principal == "spiffe://a" and there.clusters["c"].contexts is there.tls
+    assert there.tls[served].principal == "spiffe://a" and there.clusters["c"].dialler.contexts is there.tls
     renewed = {**secrets, WORKLOAD_CERTIFICATE: root.secret(WORKLOAD_CERTIFICATE, "spiffe://a")}
     later = with_secrets(there, OwnSecrets(renewed, "spiffe://a"))
     assert later.tls[served].ssl is not there.tls[served].ssl and later.listeners is there.listeners
