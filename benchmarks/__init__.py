@@ -4,5 +4,5 @@
 moves more between two runs than the proxies differ. Map: `__main__` the command line, `rounds` who is measured when and how,
 `contenders` how each proxy is configured and started, `resources` the xDS configuration that Envoy and ours share,
 `peers` the ADS server and the OTLP sink they talk to, `native` the load generator and the back end (C, compiled on
-the spot), `procfs` CPU time and memory, `report` statistics and tables.
+the spot), `certificates` who they are in mutual TLS, `procfs` CPU time and memory, `report` statistics and tables.
 """

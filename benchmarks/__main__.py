@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `python -m benchmarks [--quick] [--shape SHAPE] [--json] [--only NAME ...]`."""
+"""Command line of the benchmarks: `python -m benchmarks [--quick] [--shape SHAPE] [--tls SIDE] [--json] [--only NAME ...]`."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ import sys
 
 from benchmarks.contenders import CONTENDERS, NotStarted, envoy_binary
 from benchmarks.report import as_json, as_text, first_line
-from benchmarks.resources import SHAPES
+from benchmarks.resources import SHAPES, TLS_SIDES
 from benchmarks.rounds import Plan, run
 
 _INSIDE = "TRIOMESH_BENCH_INSIDE"
@@ -32,6 +32,7 @@ def main() -> int:
         rate=options.rate,
         answer_bytes=options.answer_bytes,
         shape=options.shape,
+        tls=options.tls,
         proxy_core=cores[0],
         load_core=cores[-1],
     )
@@ -55,7 +56,15 @@ def _options() -> argparse.Namespace:
         "--rate", type=_positive, default=1000.0, help="requests per second of the latency run (default 1000)"
     )
     parser.add_argument(
-        "--shape", choices=list(SHAPES), default="get", help="get (default), post (1 KiB), connections (one per request)"
+        "--shape",
+        choices=list(SHAPES),
+        default="get",
+        help="get (default), post (1 KiB), connections (one per request)",
+    )
+    parser.add_argument(
+        "--tls",
+        choices=list(TLS_SIDES),
+        help="the proxy's half of mutual TLS: terminate (from the client), originate (to the back end)",
     )
     parser.add_argument("--answer-bytes", type=_positive_int, default=100, help="size of an answer (default 100)")
     return parser.parse_args()

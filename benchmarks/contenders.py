@@ -2,7 +2,8 @@
 
 `envoy` has the features that ours has and follows Envoy's benchmarking guide in all else (release build, one worker, no
 circuit breaking, no dynamic stats); `envoy-lean` follows the guide to the letter, without request ids and tracing.
-HAProxy has routes, weights, retries and request ids, and no tracing. Access logs are off everywhere.
+HAProxy has routes, weights, retries and request ids, and no tracing; it cannot check URI names, so it trusts the authority
+alone. Access logs are off everywhere.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import resources
+from benchmarks.certificates import ROOTS
 from benchmarks.native import program
 
 ROOT = Path(__file__).parents[1]
@@ -31,10 +34,16 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a contender needs to know. proxy_core and load_core: processor numbers."""
+    """What a contender needs to know. proxy_core and load_core: processor numbers.
+
+    backend_ports: that a proxy talks to; direct_port: that the load generator can talk to; counters_port: in plaintext.
+    """
 
     directory: Path
     backend_ports: list[int]
+    direct_port: int
+    counters_port: int
+    tls: resources.Tls | None
     peers_port: int
     proxy_core: int
     load_core: int
@@ -55,20 +64,21 @@ Start = Callable[[Bench], contextlib.AbstractContextManager[Running]]
 @contextlib.contextmanager
 def direct(bench: Bench) -> Iterator[Running]:
     """The load generator on the back end itself."""
-    yield Running(bench.backend_ports[0], None)
+    yield Running(bench.direct_port, None)
 
 
 @contextlib.contextmanager
 def envoy(bench: Bench, *, traced: bool = True) -> Iterator[Running]:
     """The real Envoy from .venv-envoy."""
-    listener = resources.listener(0, traced=traced)
+    listener = resources.listener(0, traced=traced, tls=bench.tls)
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     manager["http_filters"][0]["typed_config"]["dynamic_stats"] = False
     bootstrap = {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "static_resources": {
-            "listeners": [listener],
-            "clusters": resources.clusters(bench.backend_ports, bench.peers_port),
+            "listeners": [resources.without_ads(listener)],
+            "clusters": resources.without_ads(resources.clusters(bench.backend_ports, bench.peers_port, bench.tls)),
+            "secrets": resources.secrets(bench.tls) if bench.tls else [],
         },
     }
     config, admin = bench.directory / "envoy.json", bench.directory / "envoy.admin"
@@ -88,7 +98,7 @@ def envoy(bench: Bench, *, traced: bool = True) -> Iterator[Running]:
         _until(lambda: admin.exists() and admin.read_text() != "", process, log)
         with urllib.request.urlopen(f"http://{admin.read_text()}/listeners?format=json", timeout=5) as answer:
             port = json.load(answer)["listener_statuses"][0]["local_address"]["socket_address"]["port_value"]
-        _until(lambda: _answers(port), process, log)
+        _until(lambda: _answers(port, bench.tls), process, log)
         yield Running(port, process.pid)
 
 
@@ -100,14 +110,17 @@ def envoy_lean(bench: Bench) -> contextlib.AbstractContextManager[Running]:
 @contextlib.contextmanager
 def haproxy(bench: Bench) -> Iterator[Running]:
     """HAProxy, one thread."""
-    servers = "\n".join(f"  server s{port} 127.0.0.1:{port}" for port in bench.backend_ports)
+    bind, headers, server, reuse = _haproxy_tls(bench.tls)
+    servers = "\n".join(f"  server s{port} 127.0.0.1:{port} {server}" for port in bench.backend_ports)
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
         config = bench.directory / "haproxy.cfg"
-        config.write_text(_HAPROXY.format(fd=listening.fileno(), servers=servers))
+        config.write_text(
+            _HAPROXY.format(fd=listening.fileno(), servers=servers, bind=bind, headers=headers, reuse=reuse)
+        )
         arguments = [_haproxy_binary(), "-db", "-f", str(config)]
         with _process(bench, "haproxy", arguments, pass_fds=(listening.fileno(),)) as (process, log):
             port = listening.getsockname()[1]
-            _until(lambda: _answers(port), process, log)
+            _until(lambda: _answers(port, bench.tls), process, log)
             yield Running(port, process.pid)
 
 
@@ -118,8 +131,9 @@ def triomesh(bench: Bench) -> Iterator[Running]:
     otlp_port = bench.peers_port
     bench.configure(
         {
-            "listener": resources.listener(port, traced=True),
-            "clusters": resources.clusters(bench.backend_ports, otlp_port),
+            "listener": resources.listener(port, traced=True, tls=bench.tls),
+            "clusters": resources.clusters(bench.backend_ports, otlp_port, bench.tls),
+            "secrets": resources.secrets(bench.tls) if bench.tls else [],
         }
     )
     proxy_config = {
@@ -147,7 +161,7 @@ def triomesh(bench: Bench) -> Iterator[Running]:
     }
     arguments = [sys.executable, "-m", "mesh.proxy", "router"]
     with _process(bench, "triomesh", arguments, environment=environment) as (process, log):
-        _until(lambda: _answers(port), process, log)
+        _until(lambda: _answers(port, bench.tls), process, log)
         yield Running(port, process.pid)
 
 
@@ -161,9 +175,9 @@ CONTENDERS: dict[str, Start] = {
 
 
 @contextlib.contextmanager
-def backend(core: int, answer_bytes: int) -> Iterator[list[int]]:
-    """The back end on that core; its three ports."""
-    arguments = [str(program("backend")), str(answer_bytes)]
+def backend(core: int, answer_bytes: int, certificates: Path | None = None) -> Iterator[list[int]]:
+    """The back end on that core; its three ports, and with certificates the three that speak mutual TLS."""
+    arguments = [str(program("backend")), str(answer_bytes), *([str(certificates)] if certificates else [])]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     ) as process:
@@ -250,13 +264,34 @@ def _tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, tls: resources.Tls | None) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        with _connect(port, tls) as connection:
             connection.sendall(resources.REQUEST)
             return connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     except OSError:
         return False
+
+
+def _connect(port: int, tls: resources.Tls | None) -> socket.socket:
+    plain = socket.create_connection(("127.0.0.1", port), timeout=1)
+    if tls is None or not tls.terminates:
+        return plain
+    context = ssl.create_default_context(cafile=str(tls.directory / ROOTS))
+    context.check_hostname = False  # a workload's name is a URI
+    context.load_cert_chain(tls.directory / "load.pem")
+    context.set_alpn_protocols(["istio-http/1.1"])
+    return context.wrap_socket(plain)
+
+
+def _haproxy_tls(tls: resources.Tls | None) -> tuple[str, str, str, str]:
+    # What to add to bind, to the front end and to a server, and how connections to servers are reused.
+    if tls is None:
+        return "", "", "", "always"
+    trust = f"crt {tls.directory}/proxy.pem ca-file {tls.directory}/{ROOTS} verify required ssl-min-ver TLSv1.3 no-tls-tickets"
+    if tls.terminates:
+        return f"ssl {trust} alpn istio-http/1.1", _HAPROXY_XFCC, "", "always"
+    return "", "", f"ssl {trust} no-ssl-reuse", "never" if tls.is_brief else "always"
 
 
 def _free_port() -> int:
@@ -270,6 +305,7 @@ _HAPROXY = """
 global
   nbthread 1
   maxconn 9000
+  tune.ssl.cachesize 0
 defaults
   mode http
   timeout connect 5s
@@ -281,7 +317,8 @@ defaults
   option forwardfor
   no log
 frontend bench
-  bind fd@{fd}
+  bind fd@{fd} {bind}
+{headers}
   unique-id-format %[uuid()]
   unique-id-header x-request-id
   http-request set-var(txn.dice) rand(100)
@@ -291,10 +328,15 @@ frontend bench
   default_backend v1
 backend v1
   balance leastconn
-  http-reuse always
+  http-reuse {reuse}
 {servers}
 backend v2
   balance leastconn
-  http-reuse always
+  http-reuse {reuse}
 {servers}
+"""
+
+_HAPROXY_XFCC = """
+  http-request set-var(sess.hash) ssl_c_der,sha2(256),hex unless { var(sess.hash) -m found }
+  http-request set-header x-forwarded-client-cert Hash=%[var(sess.hash)]
 """

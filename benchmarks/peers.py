@@ -1,7 +1,7 @@
 """What the proxies under test talk to beside the back end: an ADS server with one fixed configuration, an OTLP sink.
 
-`python -m benchmarks.peers` prints its port, then reads lines from standard input: a JSON object with `listener` and
-`clusters` (xDS JSON) becomes the configuration, `spans` prints the number of spans received and starts again from 0.
+`python -m benchmarks.peers` prints its port, then reads lines from standard input: a JSON object with `listener`,
+`clusters` and `secrets` (xDS JSON) becomes the configuration, `spans` prints the number of spans received and starts again from 0.
 Both services are on one gRPC server; it must not share a core with the proxy under test.
 """
 
@@ -16,7 +16,10 @@ import envoy.config.cluster.v3.cluster_pb2 as cluster_pb
 import envoy.config.listener.v3.listener_pb2 as listener_pb
 import envoy.config.trace.v3.opentelemetry_pb2
 import envoy.extensions.filters.http.router.v3.router_pb2
+import envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2
 import envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2
+import envoy.extensions.transport_sockets.tls.v3.secret_pb2 as secret_pb
+import envoy.extensions.transport_sockets.tls.v3.tls_pb2
 import envoy.extensions.upstreams.http.v3.http_protocol_options_pb2  # noqa: F401
 import envoy.service.discovery.v3.discovery_pb2 as discovery_pb
 import grpc
@@ -31,6 +34,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 _PREFIX = "type.googleapis.com/"
 _CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
 _LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
+_SECRET = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+_MESSAGES = {_CLUSTER: cluster_pb.Cluster, _LISTENER: listener_pb.Listener, _SECRET: secret_pb.Secret}
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _OTLP = "opentelemetry.proto.collector.trace.v1.TraceService"
 
@@ -50,8 +55,9 @@ class Peers:
         """For streams opened from now on. Raises: google.protobuf.json_format.ParseError."""
         clusters = [_packed(ParseDict(each, cluster_pb.Cluster())) for each in configuration["clusters"]]
         listener = _packed(ParseDict(configuration["listener"], listener_pb.Listener()))
+        secrets = [_packed(ParseDict(each, secret_pb.Secret())) for each in configuration["secrets"]]
         with self._lock:
-            self._resources = {_CLUSTER: clusters, _LISTENER: [listener]}
+            self._resources = {_CLUSTER: clusters, _LISTENER: [listener], _SECRET: secrets}
 
     def take_spans(self) -> int:
         """Spans received since the last call."""
@@ -109,7 +115,7 @@ def _packed(message: Any) -> AnyMessage:
 
 
 def _name(resource: AnyMessage) -> str:
-    message = cluster_pb.Cluster() if resource.type_url == _CLUSTER else listener_pb.Listener()
+    message = _MESSAGES[resource.type_url]()
     resource.Unpack(message)
     return message.name  # type: ignore[no-any-return]
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.resources import TLS_SIDES
 from benchmarks.rounds import Plan, Sample
 
 OURS = "triomesh"
@@ -101,7 +102,7 @@ def as_json(
 def as_text(plan: Plan, samples: Sequence[Sample], failures: dict[str, str], versions: dict[str, str]) -> str:
     """Tables and what they mean."""
     title = (
-        f"{_SHAPES[plan.shape].format(plan.connections)}, {plan.answer_bytes}-byte answers; {plan.rounds} rounds x {plan.seconds:g} s;"
+        f"{_SHAPES[plan.shape].format(plan.connections)}{_tls(plan)}, {plan.answer_bytes}-byte answers; {plan.rounds} rounds x {plan.seconds:g} s;"
         f" latency at {plan.rate:g} requests/s, open loop, from the time each was due; medians"
     )
     where = machine()
@@ -116,7 +117,7 @@ def as_text(plan: Plan, samples: Sequence[Sample], failures: dict[str, str], ver
     lines.append("")
     lines.append(
         f"{'':12}{'req/s':>9}{'cpu us/req':>12}{'req/cpu-s':>11}{'p50 us':>9}{'added':>8}{'p99 us':>9}{'RSS MB':>8}"
-        f"{'errors':>8}   per request: id  xff  traceparent  spans"
+        f"{'errors':>8}   per request: id  xff  traceparent  spans  xfcc  handshakes upstream"
     )
     lines += [_line(row) for row in rows(samples)]
     lines.append("")
@@ -149,6 +150,13 @@ def first_line(arguments: list[str]) -> str:
     return lines[0].strip() if lines else "unknown"
 
 
+def _tls(plan: Plan) -> str:
+    if plan.tls is None:
+        return ""
+    what = "a full handshake for each" if plan.shape == "connections" else "TLS 1.3, P-256"
+    return f", {TLS_SIDES[plan.tls]} ({what}; nobody resumes sessions)"
+
+
 def _row(name: str, samples: Sequence[Sample], direct: dict[int, Sample]) -> Row:
     cpu = [sample.cpu_us for sample in samples if sample.cpu_us]
     rss = [sample.rss_mb for sample in samples if sample.rss_mb]
@@ -178,5 +186,5 @@ def _line(row: Row) -> str:
     return (
         f"{row.name:12}{number(row.per_second, 9)}{number(row.cpu_us, 12, 1)}{number(row.per_cpu_second, 11)}{number(row.p50_us, 9)}"
         f"{number(row.added_p50_us, 8)}{number(row.p99_us, 9)}{number(row.rss_mb, 8, 1)}{row.errors + row.behind:>8}"
-        f"   {seen['request_id']:15.2f} {seen['forwarded_for']:4.2f} {seen['traceparent']:12.2f} {seen['spans']:6.3f}"
+        f"   {seen['request_id']:15.2f} {seen['forwarded_for']:4.2f} {seen['traceparent']:12.2f} {seen['spans']:6.3f} {seen['client_certificate']:5.2f} {seen['handshakes']:5.2f}"
     )

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import resources
+from benchmarks import certificates, resources
 from benchmarks.contenders import CONTENDERS, ROOT, Bench, NotStarted, Running, backend, backend_counters
 from benchmarks.native import Load, run_load
 from benchmarks.procfs import cpu_seconds, rss_megabytes
+from benchmarks.resources import Tls
+
+_SEEN = ("request_id", "forwarded_for", "traceparent", "client_certificate", "handshakes")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. shape: of `resources.SHAPES`. rate: requests per second of the latency run; order of names is that of the first round."""
+    """What to measure. shape: of `resources.SHAPES`. tls: of `resources.TLS_SIDES`, None: plaintext. rate: requests per second of the latency run; order of names is that of the first round."""
 
     names: tuple[str, ...]
     rounds: int
@@ -27,6 +30,7 @@ class Plan:
     rate: float
     answer_bytes: int
     shape: str
+    tls: str | None
     proxy_core: int
     load_core: int
 
@@ -58,9 +62,10 @@ def run(plan: Plan, progress: Callable[[str], None]) -> tuple[list[Sample], dict
         directory = Path(name)
         request = directory / "request"
         request.write_bytes(resources.SHAPES[plan.shape])
-        ports = stack.enter_context(backend(plan.load_core, plan.answer_bytes))
+        certificates.make(directory)
+        ports = stack.enter_context(backend(plan.load_core, plan.answer_bytes, directory))
         peers = stack.enter_context(_peers(plan.load_core))
-        bench = Bench(directory, ports, peers.port, plan.proxy_core, plan.load_core, peers.configure)
+        bench = _bench(plan, directory, ports, peers)
         for number in range(plan.rounds):
             turned = plan.names[number % len(plan.names) :] + plan.names[: number % len(plan.names)]
             for each in turned:
@@ -75,22 +80,39 @@ def run(plan: Plan, progress: Callable[[str], None]) -> tuple[list[Sample], dict
     return samples, failures
 
 
+def _bench(plan: Plan, directory: Path, ports: list[int], peers: "_Peers") -> Bench:
+    plain, secure = ports[:3], ports[3:]
+    tls = Tls(plan.tls, directory, plan.shape == "connections") if plan.tls else None
+    return Bench(
+        directory=directory,
+        backend_ports=secure if tls and not tls.terminates else plain,
+        direct_port=secure[0] if tls and tls.terminates else plain[0],
+        counters_port=plain[0],
+        tls=tls,
+        peers_port=peers.port,
+        proxy_core=plan.proxy_core,
+        load_core=plan.load_core,
+        configure=peers.configure,
+    )
+
+
 def _measure(
     plan: Plan, bench: Bench, peers: "_Peers", name: str, number: int, running: Running, request: Path
 ) -> Sample:
     def load(seconds: float, rate: float) -> Load:
-        return run_load(running.port, plan.connections, seconds, rate, request, plan.load_core)
+        secure = bench.directory if bench.tls and bench.tls.terminates else None
+        return run_load(running.port, plan.connections, seconds, rate, request, plan.load_core, secure)
 
     load(min(1.0, plan.seconds), 0)  # connection pools, caches and adaptive interpreters settle
-    backend_counters(bench.backend_ports[0])
+    backend_counters(bench.counters_port)
     peers.take_spans()
     before = cpu_seconds(running.pid) if running.pid else 0.0
     closed = load(plan.seconds, 0)
     cpu = cpu_seconds(running.pid) - before if running.pid else 0.0
-    counted = backend_counters(bench.backend_ports[0])
+    counted = backend_counters(bench.counters_port)
     opened = load(plan.seconds, plan.rate)
     spans = peers.take_spans()
-    seen = {key: counted[key] / max(1, counted["requests"]) for key in ("request_id", "forwarded_for", "traceparent")}
+    seen = {key: counted[key] / max(1, counted["requests"]) for key in _SEEN}
     return Sample(
         name=name,
         round=number,

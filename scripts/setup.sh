@@ -10,7 +10,7 @@ die() { printf 'triomesh: %s\n' "$*" >&2; exit 1; }
 
 [ "$(uname -s)" = Linux ] || die "needs Linux (network namespaces, iptables); this is $(uname -s)"
 
-want="python3:python3 venv:python3-venv Python.h:python3-dev cc:gcc iptables:iptables ip:iproute2 unshare:util-linux curl:curl promtool:prometheus"
+want="python3:python3 venv:python3-venv Python.h:python3-dev cc:gcc openssl/ssl.h:libssl-dev iptables:iptables ip:iproute2 unshare:util-linux curl:curl promtool:prometheus"
 [ "${1:-}" = bench ] && want="$want haproxy:haproxy"
 missing=""
 for pair in $want; do
@@ -18,6 +18,7 @@ for pair in $want; do
   case $tool in
     venv) /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing $package" ;;
     Python.h) ls /usr/include/python3*/Python.h >/dev/null 2>&1 || missing="$missing $package" ;;
+    openssl/ssl.h) [ -e /usr/include/openssl/ssl.h ] || missing="$missing $package" ;;
     cc) command -v cc >/dev/null || missing="$missing gcc libc6-dev" ;;
     *) command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || missing="$missing $package" ;;
   esac

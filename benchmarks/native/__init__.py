@@ -13,10 +13,12 @@ _BUILD = Path(__file__).parents[2] / "build" / "bench"
 def program(name: str) -> Path:
     """Path of the compiled `load` or `backend`. Raises: subprocess.CalledProcessError: it does not compile."""
     source, target = _SOURCES / f"{name}.c", _BUILD / name
-    newest = max(source.stat().st_mtime, (_SOURCES / "http.h").stat().st_mtime)
+    newest = max(file.stat().st_mtime for file in (source, *_SOURCES.glob("*.h")))
     if not target.exists() or target.stat().st_mtime < newest:
         _BUILD.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", target, source], check=True)
+        subprocess.run(
+            ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", target, source, "-lssl", "-lcrypto"], check=True
+        )
     return target
 
 
@@ -40,9 +42,13 @@ class Load:
         return self.requests / self.seconds
 
 
-def run_load(port: int, connections: int, seconds: float, rate: float, request: Path, core: int) -> Load:
-    """Run the generator on one core. rate 0: closed loop; else requests per second, open loop."""
+def run_load(
+    port: int, connections: int, seconds: float, rate: float, request: Path, core: int, certificates: Path | None = None
+) -> Load:
+    """Run the generator on one core. rate 0: closed loop; else requests per second, open loop. certificates: as `certificates.make` left them: mutual TLS."""
     arguments = [str(program("load")), str(port), str(connections), str(seconds), str(rate), str(request)]
+    if certificates is not None:
+        arguments.append(str(certificates))
     done = subprocess.run(
         arguments,
         stdout=subprocess.PIPE,

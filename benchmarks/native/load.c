@@ -5,14 +5,17 @@
  * request was due, so that a stall is charged to every request it delayed (no coordinated omission).
  * A request that says `Connection: close` gets a new connection each time.
  *
- * Usage: load PORT CONNECTIONS SECONDS RATE REQUEST_FILE   (the file holds one whole request)
+ * With DIRECTORY (see tls.h) it speaks mutual TLS; a handshake begins when the connection's first request is due.
+ *
+ * Usage: load PORT CONNECTIONS SECONDS RATE REQUEST_FILE [DIRECTORY]   (the file holds one whole request)
  * Prints JSON: requests, errors, reconnects, seconds, and latency percentiles in microseconds. */
-#include "http.h"
+#include "tls.h"
 
 enum { BUFFER = 131072, MAX_CONNECTIONS = 20000 };
 
 struct connection {
-    int fd, busy;
+    int fd, busy, unsent; /* unsent: the handshake comes first */
+    SSL *tls;
     int64_t due;       /* when the request under way, or the next one, is due */
     size_t used, left; /* bytes in the buffer; body bytes still to come */
     int in_body;
@@ -24,6 +27,7 @@ static struct sockaddr_in target = {.sin_family = AF_INET};
 static char request[65536];
 static size_t request_size;
 static int one_each; /* the request says close: every one has a connection of its own */
+static SSL_CTX *context;
 static int epoll_fd;
 static long done, errors, reconnects;
 static float *latencies;
@@ -45,12 +49,14 @@ static void open_connection(int i) {
     no_delay(c->fd);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event)) die("epoll_ctl");
+    c->tls = context ? tls_on(context, c->fd) : NULL;
+    if (c->tls) SSL_set_connect_state(c->tls);
     c->used = c->left = 0;
-    c->busy = c->in_body = 0;
+    c->busy = c->in_body = c->unsent = 0;
 }
 
 static void reopen(int i) {
-    close(connections[i].fd);
+    hang_up(connections[i].fd, connections[i].tls);
     reconnects++;
     errors += connections[i].busy;
     open_connection(i);
@@ -59,7 +65,9 @@ static void reopen(int i) {
 static void send_request(int i) {
     struct connection *c = &connections[i];
     c->busy = 1;
-    if (send(c->fd, request, request_size, MSG_NOSIGNAL) != (ssize_t)request_size) reopen(i);
+    ssize_t sent = put(c->fd, c->tls, request, request_size);
+    c->unsent = c->tls && sent < 0 && errno == EAGAIN;
+    if (!c->unsent && sent != (ssize_t)request_size) reopen(i);
 }
 
 /* One whole answer has arrived at the front of the buffer: 1. Not yet: 0. */
@@ -98,7 +106,7 @@ static double percentile(double p) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return fprintf(stderr, "usage: load PORT CONNECTIONS SECONDS RATE REQUEST_FILE\n"), 2;
+    if (argc != 6 && argc != 7) return fprintf(stderr, "usage: load PORT CONNECTIONS SECONDS RATE REQUEST_FILE [DIRECTORY]\n"), 2;
     int count = atoi(argv[2]);
     double seconds = atof(argv[3]), rate = atof(argv[4]);
     FILE *file = fopen(argv[5], "rb");
@@ -110,6 +118,8 @@ int main(int argc, char **argv) {
     target.sin_port = htons((uint16_t)atoi(argv[1]));
     target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     prctl(PR_SET_TIMERSLACK, 1);
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+    if (argc == 7) context = tls_context(argv[6], "load", TLS_client_method());
     epoll_fd = epoll_create1(0);
     connections = calloc((size_t)count, sizeof *connections);
     for (int i = 0; i < count; i++) {
@@ -140,7 +150,11 @@ int main(int argc, char **argv) {
         for (int e = 0; e < n; e++) {
             int i = (int)events[e].data.u32;
             struct connection *c = &connections[i];
-            ssize_t got = recv(c->fd, c->buffer + c->used, BUFFER - c->used, 0);
+            if (c->unsent) {
+                send_request(i);
+                continue;
+            }
+            ssize_t got = get(c->fd, c->tls, c->buffer + c->used, BUFFER - c->used);
             if (got <= 0) {
                 if (got == 0 || errno != EAGAIN) {
                     int was_busy = c->busy;
@@ -156,7 +170,7 @@ int main(int argc, char **argv) {
             int64_t at = now_ns();
             note(at - c->due);
             if (one_each) {
-                close(c->fd);
+                hang_up(c->fd, c->tls);
                 open_connection(i);
             }
             c->due = interval ? c->due + period : at;

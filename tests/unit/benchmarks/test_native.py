@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import certificates
 from benchmarks.contenders import backend, backend_counters
 from benchmarks.native import run_load
-from benchmarks.resources import REQUEST
+from benchmarks.resources import REQUEST, SHAPES
 
+NO_TLS = {"client_certificate": 0, "handshakes": 0}
 CORE = sorted(os.sched_getaffinity(0))[0]
 
 
@@ -40,7 +42,33 @@ def test_the_back_end_tells_what_the_proxy_added() -> None:
         added = {"x-request-id": "1", "X-Forwarded-For": "2", "traceparent": "3"}
         with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{ports[0]}/", headers=added)) as answer:
             assert answer.read() == b"x" * 10
-        assert backend_counters(ports[0]) == {"requests": 1, "request_id": 1, "forwarded_for": 1, "traceparent": 1}
+        counted = backend_counters(ports[0])
+        assert counted == {"requests": 1, **dict.fromkeys(("request_id", "forwarded_for", "traceparent"), 1), **NO_TLS}
+        assert backend_counters(ports[0])["requests"] == 0
+
+
+def test_mutual_tls_shakes_hands_once_per_connection(request_file: Path, tmp_path: Path) -> None:
+    certificates.make(tmp_path)
+    with backend(CORE, 10, tmp_path) as ports:
+        kept = run_load(ports[4], 4, 0.2, 0, request_file, CORE, tmp_path)
+        counted = backend_counters(ports[0])
+        assert (kept.errors, kept.reconnects, counted["handshakes"]) == (0, 0, 4)
+        assert kept.requests <= counted["requests"] <= kept.requests + 4
+        request_file.write_bytes(SHAPES["connections"])
+        brief = run_load(ports[5], 4, 0.2, 0, request_file, CORE, tmp_path)
+        counted = backend_counters(ports[0])
+        assert (brief.errors, counted["handshakes"]) == (0, counted["requests"])
+        assert 0 < brief.requests <= counted["requests"]
+
+
+def test_strangers_are_refused(request_file: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for directory in (ours, theirs):
+        directory.mkdir()
+        certificates.make(directory)
+    with backend(CORE, 10, ours) as ports:
+        load = run_load(ports[3], 2, 0.1, 0, request_file, CORE, theirs)
+        assert load.requests == 0 < load.errors
         assert backend_counters(ports[0])["requests"] == 0
 
 

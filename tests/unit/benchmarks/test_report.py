@@ -3,8 +3,15 @@
 from benchmarks.report import as_json, as_text, ratios, rows
 from benchmarks.rounds import Plan, Sample
 
-SEEN = {"request_id": 1.0, "forwarded_for": 1.0, "traceparent": 1.0, "spans": 0.01}
-PLAN = Plan(("direct", "envoy", "triomesh"), 3, 1.0, 32, 1000.0, 100, "get", 0, 1)
+SEEN = {
+    "request_id": 1.0,
+    "forwarded_for": 1.0,
+    "traceparent": 1.0,
+    "spans": 0.01,
+    "client_certificate": 0.0,
+    "handshakes": 0.0,
+}
+PLAN = Plan(("direct", "envoy", "triomesh"), 3, 1.0, 32, 1000.0, 100, "get", None, 0, 1)
 
 
 def _sample(name: str, number: int, cpu_us: float | None, per_second: float, p50_us: float, errors: int = 0) -> Sample:
