@@ -19,6 +19,8 @@ T = TypeVar("T")
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+# Go's time.Duration ends there (2^63 ns), and so does what Envoy takes: one that is longer would cost every proxy its whole route table.
+_LONGEST_HOURS = 2562047
 
 
 class FieldError(Exception):
@@ -136,7 +138,10 @@ class Fields:
             return 0.0
         if not _DURATION.fullmatch(text):
             raise FieldError(self.at(name), f"must be a duration such as 7s or 500ms, is {text!r}")
-        return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+        if seconds > _LONGEST_HOURS * 3600:
+            raise FieldError(self.at(name), f"must be at most {_LONGEST_HOURS}h, is {text!r}", "OutOfRange")
+        return seconds
 
     def one_of(self, name: str, table: Mapping[str, T], default: T) -> T:
         """The table's value for an enum's text."""

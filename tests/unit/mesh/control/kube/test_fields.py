@@ -31,6 +31,13 @@ def test_a_bad_duration_names_its_field(text: str) -> None:
         fields({"timeout": text}).seconds("timeout")
 
 
+@pytest.mark.parametrize("text", ["2562048h", "99999999999999h", "9" * 400 + "s"])
+def test_a_duration_that_no_proxy_could_hold_names_its_field(text: str) -> None:
+    with pytest.raises(FieldError, match=r"spec\.timeout: must be at most 2562047h, is '9*2?"):
+        fields({"timeout": text}).seconds("timeout")
+    assert fields({"timeout": "2562047h"}).seconds("timeout") == 2562047 * 3600
+
+
 @pytest.mark.parametrize(
     ("read", "value", "message"),
     [
