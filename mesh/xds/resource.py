@@ -28,7 +28,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A whole Snapshot, encoded. errors: resources that could not be encoded (they are absent from `resources`)."""
+    """A whole Snapshot, encoded. errors: what could not be encoded; it is absent from `resources` (of a route configuration: the bad routes)."""
 
     resources: Mapping[Kind, Mapping[str, Resource]]
     errors: tuple[tuple[Kind, EncodeError], ...] = ()

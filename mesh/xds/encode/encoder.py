@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +62,14 @@ def encode_resource(kind: Kind, name: str, value: Model) -> Resource:
     return Resource(kind, name, version_of(body), body, references(value))
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """resource: None when nothing of the value can be sent."""
+
+    resource: Resource | None
+    errors: tuple[EncodeError, ...] = ()
+
+
 class Encoder:
     """Encodes snapshots and remembers what it encoded, so that N sidecars do not cost N encodings.
 
@@ -73,11 +82,13 @@ class Encoder:
         self.encoded = 0
         """How often something really was encoded, for metrics and tests."""
         # The value is kept beside its result: an id is only a key as long as its object lives.
-        self._by_identity: OrderedDict[int, tuple[Model, Resource | EncodeError]] = OrderedDict()
-        self._by_content: OrderedDict[Model, Resource | EncodeError] = OrderedDict()
+        self._by_identity: OrderedDict[int, tuple[Model, _Result]] = OrderedDict()
+        self._by_content: OrderedDict[Model, _Result] = OrderedDict()
 
     def bundle(self, snapshot: Snapshot) -> Bundle:
         """Never raises for a bad resource: it is left out and listed in `Bundle.errors`; all others are there.
+
+        Of a bad route configuration only its bad routes are (see salvage): it is everybody's who uses that port.
 
         An EDS cluster without assignment gets an empty one, so that no client waits for it until it times out.
         """
@@ -87,25 +98,21 @@ class Encoder:
             encoded: dict[str, Resource] = {}
             for name, value in values.items():
                 result = self._encode(kind, name, value)
-                if isinstance(result, EncodeError):
-                    errors.append((kind, result))
-                else:
-                    encoded[name] = result
+                errors += ((kind, error) for error in result.errors)
+                if result.resource is not None:
+                    encoded[name] = result.resource
             resources[kind] = encoded
         return Bundle(resources, tuple(errors))
 
-    def _encode(self, kind: Kind, name: str, value: Model) -> Resource | EncodeError:
+    def _encode(self, kind: Kind, name: str, value: Model) -> _Result:
         known = self._by_identity.get(id(value))
-        if known is not None and (isinstance(known[1], EncodeError) or known[1].name == name):
+        if known is not None and (known[1].resource is None or known[1].resource.name == name):
             self._by_identity.move_to_end(id(value))
             return known[1]
         result = self._by_content.get(value)
-        if result is None or (isinstance(result, Resource) and result.name != name):
+        if result is None or (result.resource is not None and result.resource.name != name):
             self.encoded += 1
-            try:
-                result = encode_resource(kind, name, value)
-            except EncodeError as error:
-                result = error
+            result = _encode(kind, name, value)
             self._by_content[value] = result
             if len(self._by_content) > self._max_entries:
                 self._by_content.popitem(last=False)
@@ -115,6 +122,21 @@ class Encoder:
         if len(self._by_identity) > self._max_entries:
             self._by_identity.popitem(last=False)
         return result
+
+
+def _encode(kind: Kind, name: str, value: Model) -> _Result:
+    try:
+        return _Result(encode_resource(kind, name, value))
+    except EncodeError as error:
+        if not isinstance(value, RouteConfig):
+            return _Result(None, (error,))
+    from mesh.xds.encode.salvage import salvage
+
+    rest, errors = salvage(value)
+    try:
+        return _Result(encode_resource(kind, name, rest), errors)
+    except EncodeError as error:
+        return _Result(None, (*errors, error))
 
 
 def _by_kind(snapshot: Snapshot) -> Iterator[tuple[Kind, Mapping[str, Model]]]:

@@ -38,12 +38,12 @@ from mesh.xds.wire import CORS, FAULT, ORIGIN_METADATA, REDIRECT_PORT, REDIRECT_
 def encode_route_config(value: RouteConfig, path: Path | None = None) -> Any:
     """Raises: EncodeError."""
     path = path or Path(value.name)
-    _check_bodies(value, path)
+    limit = value.max_direct_response_bytes
     return route_pb.RouteConfiguration(
         name=value.name,
-        virtual_hosts=[_virtual_host(host, path.at("virtual_hosts", i)) for i, host in enumerate(value.virtual_hosts)],
+        virtual_hosts=[_virtual_host(host, limit, path.at("virtual_hosts", i)) for i, host in enumerate(value.virtual_hosts)],
         ignore_port_in_host_matching=value.ignore_port_in_host,
-        max_direct_response_body_size_bytes=uint32(value.max_direct_response_bytes, path, "max_direct_response_bytes"),
+        max_direct_response_body_size_bytes=uint32(limit, path, "max_direct_response_bytes"),
         # A route may be ahead of its cluster; that is an answer (503 NC) to its callers, not a broken configuration.
         validate_clusters=BoolValue(value=False),
     )
@@ -60,23 +60,13 @@ def limit_streams(message: Any) -> None:
                 route.route.max_stream_duration.max_stream_duration.CopyFrom(route.route.timeout)
 
 
-def _check_bodies(value: RouteConfig, path: Path) -> None:
-    """Envoy refuses the whole configuration over one body that is too long."""
-    limit = value.max_direct_response_bytes
-    for i, host in enumerate(value.virtual_hosts):
-        for j, route in enumerate(host.routes):
-            if isinstance(route.action, DirectResponse) and len(route.action.body) > limit:
-                where = path.at("virtual_hosts", i).at("routes", j)
-                raise where.error("action.body", f"has {len(route.action.body)} bytes, more than {limit}")
-
-
-def _virtual_host(host: VirtualHost, path: Path) -> Any:
+def _virtual_host(host: VirtualHost, limit: int, path: Path) -> Any:
     if not host.domains:
         raise path.error("domains", "is empty")
     message = components_pb.VirtualHost(
         name=host.name,
         domains=host.domains,
-        routes=[_route(route, path.at("routes", i)) for i, route in enumerate(host.routes)],
+        routes=[encode_route(route, limit, path.at("routes", i)) for i, route in enumerate(host.routes)],
         metadata=origin_metadata(host.origin),
     )
     if host.require_tls:
@@ -84,7 +74,13 @@ def _virtual_host(host: VirtualHost, path: Path) -> Any:
     return message
 
 
-def _route(route: Route, path: Path) -> Any:
+def encode_route(route: Route, limit: int, path: Path) -> Any:
+    """limit: bytes of a direct response's body; Envoy refuses the whole configuration over one that is longer.
+
+    Raises: EncodeError.
+    """
+    if isinstance(route.action, DirectResponse) and len(route.action.body) > limit:
+        raise path.error("action.body", f"has {len(route.action.body)} bytes, more than {limit}")
     ours = origin_fields(route.origin)
     if isinstance(route.action, RedirectAction) and route.action.port == 0:
         ours[REDIRECT_PORT] = REDIRECT_PORT_OF_SCHEME
