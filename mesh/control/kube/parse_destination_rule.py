@@ -15,6 +15,7 @@ from mesh.model.cluster import LbPolicy, OutlierDetection, TcpKeepalive
 from mesh.model.match import StringKind, StringMatch
 from mesh.model.route import HashKind, HashPolicy
 
+_MAX_PROBES, _MAX_KEEPALIVE_SECONDS = 127, 32767  # tcp(7): MAX_TCP_KEEPCNT, MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL
 _UINT32 = (1 << 32) - 1
 _SIMPLE = {
     "UNSPECIFIED": LbPolicy.LEAST_REQUEST,
@@ -190,14 +191,23 @@ def _pool(item: Fields | None) -> istio.ConnectionPool | None:
 
 
 def _keepalive(item: Fields) -> TcpKeepalive:
-    time, interval = item.seconds("time"), item.seconds("interval")
     keepalive = TcpKeepalive(
-        probes=item.integer("probes", 0, _UINT32),
-        time_seconds=None if time is None else int(time),
-        interval_seconds=None if interval is None else int(interval),
+        probes=item.integer("probes", 0, _MAX_PROBES) or None,
+        time_seconds=_keepalive_seconds(item, "time"),
+        interval_seconds=_keepalive_seconds(item, "interval"),
     )
     item.close()
     return keepalive
+
+
+def _keepalive_seconds(item: Fields, name: str) -> int | None:
+    """Whole seconds as Linux takes them: with any other number no connection would open. None (also for 0): the system's own."""
+    seconds = item.seconds(name)
+    if not seconds:
+        return None
+    if not 1 <= seconds <= _MAX_KEEPALIVE_SECONDS:
+        raise FieldError(item.at(name), f"must be within 1s..{_MAX_KEEPALIVE_SECONDS}s, is {seconds:g} s", "OutOfRange")
+    return int(seconds)
 
 
 def _outlier(item: Fields | None) -> OutlierDetection | None:

@@ -51,7 +51,9 @@ def string_match(item: Fields, ignore_case: bool = False) -> StringMatch | None:
 
 
 def check_regex(pattern: str, field: str) -> None:
-    """Raises FieldError unless RE2 accepts the pattern."""
+    """Raises FieldError unless RE2 accepts the pattern; Envoy takes no empty one."""
+    if not pattern:
+        raise FieldError(field, "must not be empty", "InvalidRegex")
     options = re2.Options()
     options.log_errors = False
     try:

@@ -196,6 +196,8 @@ def _backends(rule: Fields, destinations: tuple[Fields, ...], namespace: str) ->
         )
     if len(found) > 1 and not any(backend.weight for backend in found):
         raise FieldError(rule.at("route"), "the weights of its destinations sum to 0", "InvalidWeight")
+    if sum(backend.weight for backend in found) >= 1 << 32:  # Envoy adds them up in a uint32
+        raise FieldError(rule.at("route"), "the weights of its destinations sum to more than 4294967295", "InvalidWeight")
     if len(found) == 1 and found[0].weight == 0:
         found[0] = replace(found[0], weight=1)
     return tuple(found)

@@ -168,3 +168,17 @@ def test_istio_mutual_brings_certificates_of_its_own() -> None:
         ("spec.trafficPolicy.tls.caCertificates", "warning"),
         ("spec.trafficPolicy.tls.insecureSkipVerify", "warning"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("keepalive", "field"),
+    [({"time": "32768s"}, "time"), ({"interval": "500ms"}, "interval"), ({"probes": 128}, "probes")],
+)
+def test_keepalive_that_linux_refuses_is_a_problem(keepalive: dict[str, Any], field: str) -> None:
+    parsed = parse(trafficPolicy={"connectionPool": {"tcp": {"tcpKeepalive": keepalive}}})
+    assert [problem.field for problem in parsed.problems] == [f"spec.trafficPolicy.connectionPool.tcp.tcpKeepalive.{field}"]
+
+
+def test_keepalive_of_zero_is_the_systems_own() -> None:
+    parsed = parse(trafficPolicy={"connectionPool": {"tcp": {"tcpKeepalive": {"time": "0s", "interval": "75s", "probes": 0}}}})
+    assert parsed.policy.pool is not None and parsed.policy.pool.tcp_keepalive == TcpKeepalive(None, None, 75)

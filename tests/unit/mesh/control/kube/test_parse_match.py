@@ -50,7 +50,7 @@ def test_case_is_never_ignored_in_a_regex() -> None:
     assert parse_match.string_match(fields({"regex": "a"}), ignore_case=True) == StringMatch(StringKind.REGEX, "a")
 
 
-@pytest.mark.parametrize("value", [{"exact": "a", "prefix": "b"}, {"regex": "("}, {"regex": "(?=a)"}, {"exact": 3}])
+@pytest.mark.parametrize("value", [{"exact": "a", "prefix": "b"}, {"regex": "("}, {"regex": "(?=a)"}, {"regex": ""}, {"exact": 3}])
 def test_bad_string_matches(value: Any) -> None:
     with pytest.raises(FieldError):
         parse_match.string_match(fields(value))

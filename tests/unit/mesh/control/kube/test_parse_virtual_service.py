@@ -104,6 +104,13 @@ def test_weights_that_sum_to_nothing_break_the_rule_only() -> None:
     assert [problem.reason for problem in parsed.problems] == ["InvalidWeight"]
 
 
+def test_weights_that_no_envoy_could_add_up_break_the_rule_only() -> None:
+    heavy = [{"destination": {"host": name}, "weight": (1 << 31) - 1} for name in "abc"]
+    parsed = parse(http=[{"route": heavy}, {"route": [{"destination": {"host": "a"}}]}])
+    assert [rule.path for rule in parsed.http] == ["http[1]"]
+    assert [problem.reason for problem in parsed.problems] == ["InvalidWeight"]
+
+
 def test_mirrors() -> None:
     parsed = rule(
         mirror={"host": "details", "subset": "v2"},
