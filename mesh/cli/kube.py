@@ -14,6 +14,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import urllib3.exceptions
+import yaml
 from kubernetes import client, config
 
 JsonObject = dict[str, Any]
@@ -61,7 +62,8 @@ class Kube:
                 config.load_kube_config(config_file=kubeconfig)
             else:
                 config.load_incluster_config()
-        except (config.ConfigException, OSError, ValueError) as exc:
+        except (config.ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as exc:
+            # The client takes for granted that the file is YAML of the right shape; what it raises else is whatever Python says.
             raise KubeError(0, "NoConfiguration", f"no usable kubeconfig (--kubeconfig, $KUBECONFIG, ~/.kube/config, the running sandbox): {exc}") from exc
         self.api = client.ApiClient()
         self._resources: dict[str, dict[str, Resource]] = {}
@@ -92,6 +94,8 @@ class Kube:
             )
         except urllib3.exceptions.HTTPError as exc:
             raise KubeError(0, "Unreachable", f"{self.server} does not answer: {exc}") from exc
+        except ValueError as exc:  # http.client's: a token or user name that cannot be a header
+            raise KubeError(0, "NoConfiguration", f"the kubeconfig's credentials for {self.server} cannot be sent: {exc}") from exc
         if 200 <= answer.status < 300:
             return cast(bytes, answer.data)
         raise _error(answer.status, answer.data)

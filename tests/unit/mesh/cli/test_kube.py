@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,24 @@ def test_a_server_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_a_missing_kubeconfig_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(KubeError, match="no usable kubeconfig"):
         Kube(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("text", ["a word", "[]", "a: [b", "clusters: 3", "{contexts: [{}], current-context: x}", "\x00", ""])
+def test_a_file_that_is_no_kubeconfig_is_said_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(KubeError, match="no usable kubeconfig"):
+        Kube(str(tmp_path / "config"))
+
+
+def test_a_token_that_cannot_be_sent_is_said_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cluster = {"server": f"http://127.0.0.1:{server.getsockname()[1]}"}
+        parts = {"cluster": cluster, "user": {"token": "a\nb"}, "context": {"cluster": "x", "user": "x"}}
+        document = {"current-context": "x", **{f"{kind}s": [{"name": "x", kind: value}] for kind, value in parts.items()}}
+        (tmp_path / "config").write_text(json.dumps(document))
+        with pytest.raises(KubeError, match="cannot be sent") as failed:
+            Kube(str(tmp_path / "config")).json("GET", "/version")
+    assert failed.value.code == 0
 
 
 def test_what_is_applied_for_the_user_is_theirs_to_apply_again(kube: Kube) -> None:
