@@ -4,6 +4,7 @@ A sample should not need a framework, and http.server's header parsing through t
 everything else that these services do. Source: RFC 9112.
 """
 
+import errno
 import socket
 import time
 import traceback
@@ -115,7 +116,12 @@ def serve(name: str, handler: Handler, idle_seconds: float = 30.0) -> None:
 
 def _linger(connection: socket.socket, stream: BufferedReader) -> None:
     """Read what the client is still sending, within reason: closing over it would reset away our answer (RFC 9112 9.6)."""
-    connection.shutdown(socket.SHUT_WR)
+    try:
+        connection.shutdown(socket.SHUT_WR)
+    except OSError as exc:
+        if exc.errno != errno.ENOTCONN:
+            raise
+        return  # the client has reset the connection already
     connection.settimeout(_LINGER_SECONDS)
     left = _MAX_BODY
     while left > 0 and (data := stream.read1(65536)):

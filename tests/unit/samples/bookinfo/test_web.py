@@ -1,8 +1,12 @@
+import select
 import socket
+import struct
+from unittest.mock import Mock
 
 import pytest
 
-from samples.bookinfo.web import Request, Response
+from samples.bookinfo.acceptor import Acceptor
+from samples.bookinfo.web import Request, Response, Service
 from tests.support.injector_bookinfo import fetch, serving
 
 
@@ -85,6 +89,32 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(data: bytes, st
         assert answer.startswith(f"HTTP/1.1 {status} ".encode())
         assert b"connection: close" in answer
         assert fetch(port, "/")[0] == 200
+
+
+class Abandoned(socket.socket):
+    """A connection whose client resets it as soon as it has an answer."""
+
+    client: socket.socket
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
+        super().sendall(data, flags)
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.client.close()
+        poll = select.poll()
+        poll.register(self, select.POLLHUP)
+        assert poll.poll(5000)
+
+
+def test_client_that_resets_after_a_bad_request_ends_the_session_quietly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), 5)
+        accepted, _ = listener.accept()
+        with Abandoned(fileno=accepted.detach()) as connection:
+            connection.client = client
+            client.sendall(b"nonsense\r\n")
+            acceptor = Mock(spec=Acceptor)
+            Service("test", echo).session(connection, acceptor)
+            acceptor.mark.assert_called_once_with(connection, True)
 
 
 def test_bug_in_a_handler_is_500_and_the_service_lives_on() -> None:
