@@ -94,8 +94,10 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
 
 def _inject_object(value: Any, settings: Settings, outcomes: list[Outcome], where: str) -> Any:
     """The object injected, or the very same object when there is nothing to do."""
+    if value is None:
+        return value  # an empty document
     if not isinstance(value, dict):
-        return value
+        raise BadDocument(f"{where}: must be a mapping (an object of Kubernetes), not {_shown(value)}")
     kind = value.get("kind")
     if kind == "List" or (isinstance(kind, str) and kind.endswith("List") and isinstance(value.get("items"), list)):
         items = value.get("items") or []
@@ -113,6 +115,11 @@ def _inject_object(value: Any, settings: Settings, outcomes: list[Outcome], wher
         return _inject_at(value, _TEMPLATES[kind], settings, owner, namespace, reference, outcomes)
     except BadPod as exc:
         raise BadDocument(f"{where}: {reference}: {exc}") from exc
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _inject_at(

@@ -79,6 +79,9 @@ def test_opted_out_pod_is_reported_and_unchanged() -> None:
         ("kind: Pod\nmetadata: {name: a}\nspec: {containers: 7}\n", "document 1: Pod default/a: spec.containers: must be a list"),
         ("kind: Pod\nmetadata: {name: a, annotations: {traffic.sidecar.istio.io/excludeInboundPorts: x}}\nspec: {}\n", "excludeInboundPorts='x'"),
         ("kind: Pod\nmetadata: 7\n", "document 1: Pod: metadata: must be a mapping"),
+        ("---\nkind: Service\n---\nhello\n", "document 2: must be a mapping (an object of Kubernetes), not 'hello'"),
+        ("[" + "a, " * 100 + "]\n", "document 1: must be a mapping"),
+        ("kind: List\nitems: [7]\n", "document 1 items[0]: must be a mapping"),
     ],
 )
 def test_bad_document_is_named(text: str, message: str) -> None:
