@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -14,6 +15,8 @@ from mesh.sandbox.apiserver.schema.definitions import TYPE_META, Node, keeps_unk
 
 JSON_TYPE, YAML_TYPE = "application/json", "application/yaml"
 MAX_DEPTH = 200
+_ALIASED_SIZE = 1 << 20
+"""Nodes and characters that aliases may add to a document."""
 
 
 class FieldValidation(Enum):
@@ -108,11 +111,40 @@ def decode_yaml(data: bytes) -> Body:
     import yaml  # 40 ms that a server which only sees JSON need not spend
 
     try:
+        _check_nesting(yaml.parse(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         value = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        _check_aliases(value, len(data) + _ALIASED_SIZE)
         # Through JSON: YAML's dates and non-string keys have no JSON form.
         return decode_json(json.dumps(value, default=str).encode())
     except (yaml.YAMLError, TypeError) as exc:
         raise status.bad_request(f"error decoding YAML: {exc}") from exc
+
+
+def _check_nesting(events: Iterable[Any]) -> None:
+    """Before anything recurses into the document. Raises: ApiError 400."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
+        if depth > MAX_DEPTH:
+            raise status.bad_request(f"error decoding YAML: the document is nested more than {MAX_DEPTH} levels deep")
+
+
+def _check_aliases(value: Any, limit: int) -> None:
+    """What aliases share is one object here and many in JSON. Raises: ApiError 400 when that is a loop, or much more than was sent."""
+    sizes: dict[int, int] = {}
+
+    def size(item: Any) -> int:
+        if not isinstance(item, (dict, list)):
+            return len(item) if isinstance(item, (str, bytes)) else 1
+        if id(item) not in sizes:
+            sizes[id(item)] = limit + 1  # met again before it is known: it holds itself
+            parts = [part for pair in item.items() for part in pair] if isinstance(item, dict) else item
+            sizes[id(item)] = 1 + sum(map(size, parts))
+        return sizes[id(item)]
+
+    if size(value) > limit:
+        raise status.bad_request("error decoding YAML: the document contains excessive aliasing")
 
 
 def check_kind(value: Any, resource: Resource) -> dict[str, Any]:

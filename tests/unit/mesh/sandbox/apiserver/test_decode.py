@@ -31,6 +31,31 @@ def test_yaml_is_read_and_bad_yaml_names_the_line() -> None:
         decode.decode(b"a: 1\n b: [\n", "application/yaml")
 
 
+BOMB = "a0: &a0 [x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+LONG = f"a: &a {'x' * 100_000}\nb: [{', '.join(['*a'] * 1000)}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "excessive aliasing"),
+        (LONG, "excessive aliasing"),
+        ("a: &a [*a]\n", "excessive aliasing"),
+        ("a: &a {b: *a}\n", "excessive aliasing"),
+        ("[" * 100_000, "nested more than 200 levels"),
+        ("".join(" " * n + "a:\n" for n in range(300)), "nested more than 200 levels"),
+    ],
+    ids=["bomb", "long", "loop", "loop of objects", "brackets", "blocks"],
+)
+def test_yaml_that_grows_without_end_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ApiError, match=message):
+        decode.decode(text.encode(), "application/yaml")
+
+
+def test_yaml_aliases_are_read() -> None:
+    assert decode.decode(b"a: &a {x: 1}\nb: [*a, *a]\n", "application/yaml").value == {"a": {"x": 1}, "b": [{"x": 1}, {"x": 1}]}
+
+
 def test_other_types_are_415() -> None:
     with pytest.raises(ApiError) as refused:
         decode.decode(b"", "text/plain", "core.v1.Pod")
