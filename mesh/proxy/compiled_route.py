@@ -19,7 +19,7 @@ from mesh.proxy.head import Head
 from mesh.proxy.match import BytesTest, CompileError, HeadTest, describe_path, path_test, request_tests
 from mesh.proxy.reply import LocalReply
 from mesh.proxy.retry import CompiledRetry, compile_retry
-from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, own_url, query_of
+from mesh.proxy.rewrite import PathChange, compile_location, compile_path_rewrite, own_url, query_of, target_text
 
 
 class ActionKind(Enum):
@@ -163,7 +163,7 @@ class CompiledRoute:
         self.mirrors = tuple(
             CompiledMirror(mirror.cluster, mirror.percent / 100.0) for mirror in action.mirrors if mirror.percent > 0
         )
-        self.host_rewrite = action.host_rewrite.encode() if action.host_rewrite else None
+        self.host_rewrite = target_text(action.host_rewrite, f"{field} host rewrite") if action.host_rewrite else None
         self.auto_host_rewrite = action.auto_host_rewrite
         self.missing_cluster_status = action.missing_cluster_status
         if action.path_rewrite is not None:

@@ -19,20 +19,21 @@ def compile_path_rewrite(rewrite: PathRewrite, match: PathMatch, field: str) -> 
     """A function from the path (without query) to the new one. Raises CompileError."""
     match rewrite:
         case FullRewrite(path):
-            whole = _target_text(path, field)
+            whole = target_text(path, field)
             return lambda _: whole
         case RegexRewrite(pattern, substitution):
             regex = compile_regex(pattern, field)
-            replacement = _target_text(substitution, field)
+            replacement = target_text(substitution, field)
             _check_groups(substitution, regex.groups, field)
             return lambda path: bytes(regex.sub(replacement, path)) or b"/"
         case PrefixRewrite(prefix):
-            return _prefix_change(_target_text(prefix, field), match)
+            return _prefix_change(target_text(prefix, field), match)
         case _:
             assert_never(rewrite)
 
 
-def _target_text(text: str, field: str) -> bytes:
+def target_text(text: str, field: str) -> bytes:
+    """Bytes for a request line, a Host or a Location. Raises CompileError."""
     if any(ord(char) <= 32 or ord(char) >= 127 for char in text):
         raise CompileError(f"{field}: {text!r} holds a character that a request target cannot have")
     return text.encode()
@@ -78,8 +79,8 @@ def compile_location(
     if action.status not in (301, 302, 303, 307, 308):
         raise CompileError(f"{field}: a redirect has status 301, 302, 303, 307 or 308, not {action.status}")
     change = compile_path_rewrite(action.path, match, f"{field} path") if action.path is not None else None
-    scheme_bytes = _target_text(action.scheme, f"{field} scheme") if action.scheme is not None else None
-    host_bytes = _target_text(action.host, f"{field} host") if action.host is not None else None
+    scheme_bytes = target_text(action.scheme, f"{field} scheme") if action.scheme is not None else None
+    host_bytes = target_text(action.host, f"{field} host") if action.host is not None else None
     fixed_port, strip_query = action.port, action.strip_query
 
     def location(head: Head, request_scheme: bytes) -> bytes:

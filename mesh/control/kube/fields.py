@@ -69,6 +69,14 @@ class Reader:
         return tuple(found)
 
 
+def url_part(value: str, field: str) -> str:
+    """See `Fields.url_text`. Raises FieldError."""
+    wrong = next((char for char in value if not "!" <= char <= "~"), "")
+    if wrong:
+        raise FieldError(field, f"holds {wrong!r}, which no URL can have", "InvalidUrl")
+    return value
+
+
 class Fields:
     """One JSON object at `path`. Every getter marks its key as known; `close` reports the rest."""
 
@@ -101,6 +109,10 @@ class Fields:
         if not value:
             raise FieldError(self.at(name), "is required", "Required")
         return value
+
+    def url_text(self, name: str) -> str:
+        """A part of a URL as it will stand in a request line, a Host or a Location: visible ASCII."""
+        return url_part(self.text(name), self.at(name))
 
     def boolean(self, name: str, default: bool = False) -> bool:
         return self._typed(name, bool, default, "true or false")

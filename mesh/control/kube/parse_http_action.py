@@ -49,11 +49,11 @@ def redirects(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[RedirectAct
         raise FieldError(item.at("redirectCode"), f"must be one of 301, 302, 303, 307 and 308, is {status}")
     port = item.port("port")
     derive = item.one_of("derivePort", {"FROM_PROTOCOL_DEFAULT": 0, "FROM_REQUEST_PORT": None}, None)
-    uri, prefix = item.text("uri"), item.text("prefixRewrite")
+    uri, prefix = item.url_text("uri"), item.url_text("prefixRewrite")
     action = RedirectAction(
         status=status,
-        scheme=item.text("scheme") or None,
-        host=item.text("authority") or None,
+        scheme=item.url_text("scheme") or None,
+        host=item.url_text("authority") or None,
         port=port if port is not None else derive,
     )
     item.close()
@@ -64,12 +64,12 @@ def redirects(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[RedirectAct
 
 
 def rewrites(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[PathRewrite | None, ...]:
-    uri, regex = item.text("uri"), item.object("uriRegexRewrite")
+    uri, regex = item.url_text("uri"), item.object("uriRegexRewrite")
     found: tuple[PathRewrite | None, ...]
     if regex is not None:
         if uri:
             raise FieldError(item.path, "has uri and uriRegexRewrite; at most one is allowed")
-        pattern, substitution = regex.required_text("match"), regex.text("rewrite")
+        pattern, substitution = regex.required_text("match"), regex.url_text("rewrite")
         check_regex(pattern, regex.at("match"))
         regex.close()
         found = tuple(RegexRewrite(pattern, substitution) for _ in matches)

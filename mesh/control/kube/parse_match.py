@@ -6,7 +6,7 @@ import re
 
 import re2
 
-from mesh.control.kube.fields import FieldError, Fields
+from mesh.control.kube.fields import FieldError, Fields, url_part
 from mesh.model.match import StringKind, StringMatch
 from mesh.model.route import HeaderMutation
 
@@ -122,12 +122,12 @@ def _pairs(item: Fields, name: str) -> tuple[tuple[str, str], ...]:
 
 
 def host_of(item: Fields | None) -> str | None:
-    """The authority that `headers.request.set` asks for, if any."""
+    """The authority that `headers.request.set` asks for, if any. Raises FieldError."""
     if item is None or (request := item.object("request")) is None:
         return None
     for key, value in request.text_map("set").items():
         if key.lower() in ("host", ":authority"):
-            return value
+            return url_part(value, f"{request.at('set')}[{key}]")
     return None
 
 

@@ -49,7 +49,7 @@ def rule_filters(rule: Fields, matches: tuple[RuleMatch, ...], namespace: str) -
             filters = replace(filters, redirects=_redirects(_part(item, "requestRedirect"), matches))
         elif kind == "URLRewrite":
             rewrite = _part(item, "urlRewrite")
-            host = rewrite.text("hostname") or None
+            host = rewrite.url_text("hostname") or None
             filters = replace(filters, rewrites=_paths(rewrite, matches), host_rewrite=host)
             rewrite.close()
         elif kind == "RequestMirror":
@@ -117,7 +117,7 @@ def _redirects(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[RedirectAc
     action = RedirectAction(
         status=status,
         scheme=scheme,
-        host=item.text("hostname") or None,
+        host=item.url_text("hostname") or None,
         # A new scheme means its well-known port; otherwise the one the request came to stays.
         port=port if port is not None else (0 if scheme else None),
     )
@@ -133,12 +133,12 @@ def _paths(item: Fields, matches: tuple[RuleMatch, ...]) -> tuple[PathRewrite | 
         return ()
     kind = path.required_text("type")
     if kind == "ReplaceFullPath":
-        full = path.text("replaceFullPath")
+        full = path.url_text("replaceFullPath")
         path.close()
         return tuple(FullRewrite(full or "/") for _ in matches)
     if kind != "ReplacePrefixMatch":
         raise FieldError(path.at("type"), f"{kind} is not supported", "UnsupportedValue")
-    replacement = path.text("replacePrefixMatch")
+    replacement = path.url_text("replacePrefixMatch")
     path.close()
     for match in matches:
         if match.match.path.kind not in (PathKind.SEGMENT_PREFIX, PathKind.PREFIX):

@@ -118,7 +118,7 @@ def _http(rule: Fields, namespace: str) -> HttpRule:
         retry, per_try = istio_retry(retries)
         parsed = replace(parsed, retry=retry, per_try_timeout_seconds=per_try)
     if rewrite is not None:
-        authority = rewrite.text("authority")
+        authority = rewrite.url_text("authority")
         parsed = replace(parsed, rewrites=rewrites(rewrite, matches), host_rewrite=authority or parsed.host_rewrite)
     rule.close()
     return parsed

@@ -22,6 +22,7 @@ from mesh.model.route import (
     WeightedCluster,
 )
 from mesh.proxy.compiled_route import ActionKind, CompiledRoute
+from mesh.proxy.match import CompileError
 from tests.support.observe import head, record
 
 PLAIN = ForwardAction((WeightedCluster("v1"),))
@@ -86,6 +87,12 @@ def test_forwarding_settings() -> None:
         ("m", True, False)
     ]
     assert item.origin_text == "VirtualService/default/reviews http[0]"
+
+
+def test_a_host_that_would_end_its_line_is_refused() -> None:
+    action = ForwardAction((WeightedCluster("v1"),), host_rewrite="b.com\r\nx: y")
+    with pytest.raises(CompileError, match="host rewrite: .* holds a character"):
+        only(route(action=action))
 
 
 def test_a_route_without_rewrite_leaves_the_target_alone() -> None:

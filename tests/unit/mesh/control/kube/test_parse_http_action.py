@@ -78,3 +78,21 @@ def test_cors() -> None:
     ).cors
     assert cors is not None
     assert (cors.allow_methods, cors.max_age, cors.forward_unmatched) == ("GET,POST", "86400", True)
+
+
+@pytest.mark.parametrize(
+    ("field", "part"),
+    [
+        ("rewrite.authority", {"rewrite": {"authority": "a\r\nx: y"}}),
+        ("rewrite.uri", {"rewrite": {"uri": "/a b"}}),
+        ("rewrite.uriRegexRewrite.rewrite", {"rewrite": {"uriRegexRewrite": {"match": "^/", "rewrite": "/\n"}}}),
+        ("headers.request.set[Host]", {"headers": {"request": {"set": {"Host": "a\nb"}}}}),
+        ("redirect.authority", {"route": None, "redirect": {"authority": "\x00"}}),
+        ("redirect.uri", {"route": None, "redirect": {"uri": "/ü"}}),
+        ("redirect.scheme", {"route": None, "redirect": {"scheme": "ht tp"}}),
+    ],
+)
+def test_what_no_url_can_have_is_refused_by_its_field(field: str, part: dict[str, Any]) -> None:
+    given = {name: value for name, value in {"route": TO_REVIEWS, **part}.items() if value is not None}
+    (problem,) = parse(http=[given]).problems
+    assert (problem.field, problem.reason) == (f"spec.http[0].{field}", "InvalidUrl")
