@@ -91,7 +91,7 @@ def test_forwarding_settings() -> None:
 
 def test_a_host_that_would_end_its_line_is_refused() -> None:
     action = ForwardAction((WeightedCluster("v1"),), host_rewrite="b.com\r\nx: y")
-    with pytest.raises(CompileError, match="host rewrite: .* holds a character"):
+    with pytest.raises(CompileError, match=r"host rewrite: .* holds a character"):
         only(route(action=action))
 
 
