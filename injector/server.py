@@ -26,6 +26,7 @@ from injector.kube import ApiFailed, Changed, Cluster, Listed
 from injector.review import Answer, Question
 from injector.settings import SYSTEM_NAMESPACE, Settings, parse_settings, with_server_version
 from injector.web import Web
+from mesh.http_faults import log_in_one_line
 
 _log = logging.getLogger("injector")
 DEFAULT_PORT = 15017
@@ -69,6 +70,7 @@ class Injector:
     async def run(self, kubeconfig: str | None, listener: socket.socket) -> None:
         """Serve until SIGTERM or SIGINT. Raises: ApiFailed: the API server cannot be reached at the start."""
         stop = asyncio.Event()
+        log_in_one_line(asyncio.get_running_loop())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self._cluster = await Cluster.connect(kubeconfig)

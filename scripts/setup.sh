@@ -62,7 +62,7 @@ fi
 
 code=$(stamp setup.py $(sed -n 's/^    "\(mesh.*\.py\)",$/\1/p' setup.py) $(find mesh -name '*.pxd' | sort))
 if [ "$(cat .venv/.code 2>/dev/null || true)" != "$code" ] && [ -z "${TRIOMESH_PURE:-}" ]; then
-  say "compiling the data plane"
+  say "compiling the data plane (once, one to two minutes)"
   log=$(mktemp)
   .venv/bin/python setup.py -q build_ext --inplace --build-temp build/temp >"$log" 2>&1 || { tail -n 30 "$log" >&2; rm -f "$log"; die "the compiled modules did not build"; }
   rm -f "$log"

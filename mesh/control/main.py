@@ -30,6 +30,7 @@ from mesh.control.publisher import Publisher
 from mesh.control.secure_door import SecureDoor
 from mesh.control.status_writer import StatusWriter
 from mesh.control.trust import DEFAULT_OVERLAP_SECONDS
+from mesh.http_faults import log_in_one_line
 
 _log = logging.getLogger(__name__)
 
@@ -251,6 +252,7 @@ def _name(listening: socket.socket) -> str:
 async def _main(settings: Options) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    log_in_one_line(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await run(settings, stop)

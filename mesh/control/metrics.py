@@ -19,7 +19,7 @@ _HELP = {
     "pilot_push_triggers": "Builds by the kind of object that caused them.",
     "pilot_services": "Hosts in the registry.",
     "pilot_problems": "Problems of users' objects by severity.",
-    "pilot_status_writes": "Status patches by result.",
+    "triomesh_status_writes_total": "Status patches by result.",
     "citadel_server_csr_count": "Requests for a certificate.",
     "citadel_server_success_cert_issuance_count": "Certificates issued.",
     "citadel_server_authentication_failure_count": "Requests for a certificate by somebody who is not known.",

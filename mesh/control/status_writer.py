@@ -154,4 +154,4 @@ class StatusWriter:
         else:
             if self._store.status(meta.ref)[0] == resource_version:
                 self._store.put(patch.kind, answer)
-        self._metrics.count("pilot_status_writes", (("result", result),))
+        self._metrics.count("triomesh_status_writes_total", (("result", result),))

@@ -19,6 +19,7 @@ import grpc
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from mesh.http_faults import log_in_one_line
 from mesh.sandbox.otlp_messages import ExportTraceServiceRequest, ExportTraceServiceResponse
 from mesh.sandbox.trace_api import application
 from mesh.sandbox.trace_store import MAX_TRACES, TraceStore
@@ -129,6 +130,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 async def run(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    log_in_one_line(loop)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     collector = Collector(
