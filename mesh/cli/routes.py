@@ -76,7 +76,10 @@ def routes(
         for row in rows_of(admin(kube, proxy, "/config_dump"), measured):
             if _wanted(row, service, everything):
                 found.setdefault((row["service"], row["match"], row["cluster"], row["origin"]), row)
-    show(list(found.values()), COLUMNS, output, f"no routes{f' for {service}' if service else ''}; --all shows services without one")
+    if service is not None and not found:
+        asked = ", ".join(str(proxy) for proxy in chosen)
+        raise CommandError(f"{asked} has no service {service}: see `meshctl routes --all`")
+    show(list(found.values()), COLUMNS, output, "no routes; --all shows services without one")
 
 
 def _observers(running: list[Proxy], namespace: str) -> list[Proxy]:

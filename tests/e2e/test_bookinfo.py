@@ -65,6 +65,8 @@ def test_ninety_ten_is_ninety_ten_and_meshctl_says_so(bookinfo: Mesh) -> None:
 
 def routes_by_version(mesh: Mesh) -> dict[str, dict[str, Any]]:
     """What `meshctl routes` shows of the first rule of the VirtualService for reviews, by subset."""
+    unknown = mesh.run_meshctl("routes", "reveiws")
+    assert unknown.returncode == 1 and "has no service reveiws" in unknown.stderr
     rows = [row for row in mesh.meshctl_json("routes", "reviews") if row["origin"] == "VirtualService/default/reviews http[0]"]
     return {row["target"].partition("(")[2].rstrip(")"): row for row in rows}
 

@@ -95,9 +95,9 @@ def test_malformed_bytes_on_any_listener_end_clearly(abuser: Mesh) -> None:
     mesh = abuser
     before = _restarts(mesh)
     app, gateway = mesh.pod("app=reviews,version=v1")["status"]["podIP"], mesh.pod("app=triomesh-ingressgateway", SYSTEM)["status"]["podIP"]
-    control, injector = (mesh.pod(f"app=triomesh-{name}", SYSTEM)["status"]["podIP"] for name in ("control", "injector"))
+    control, injector, collector = (mesh.pod(f"app=triomesh-{name}", SYSTEM)["status"]["podIP"] for name in ("control", "injector", "collector"))
     targets = [(gateway, 8080), (app, 9080), (app, 15006), (app, 15021), (app, 15020), (app, 15090)]
-    targets += [(control, 15010), (control, 15012), (control, 15014), (injector, 15017)]
+    targets += [(control, 15010), (control, 15012), (control, 15014), (injector, 15017), (collector, 16686), (collector, 4317)]
     wrong = {f"{host}:{port}": _unacceptable(mesh.peer("abuser", "abuse", host, port)) for host, port in targets}
     # From inside: captured on its way out, and the capture ports themselves.
     inside = "deploy/ratings-v1"

@@ -258,6 +258,7 @@ async def banners(host: str, port: int, count: int) -> dict[str, object]:
     return {"banners": texts, "echoes": echoes, "median_ms": waits[len(waits) // 2], "worst_ms": waits[-1]}
 
 
+H2C = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: %b\r\n\r\n"
 MALFORMED = {
     "nothing": b"",
     "noise": bytes(range(256)) * 64,
@@ -270,6 +271,8 @@ MALFORMED = {
     "bad chunk": b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\nhello\r\n",
     "space before colon": b"GET / HTTP/1.1\r\nhost : a\r\n\r\n",
     "NUL in a header": b"GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n",
+    "settings that are no frame": H2C % b"AAAA",
+    "settings that are no base64": H2C % b"A",
     "bare LF smuggling": b"GET / HTTP/1.1\nhost: a\n\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n",
     "endless header": b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 300_000,
     "half a head": b"GET / HTTP/1.1\r\nho",
