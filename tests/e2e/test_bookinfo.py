@@ -61,12 +61,12 @@ def test_ninety_ten_is_ninety_ten_and_meshctl_says_so(bookinfo: Mesh) -> None:
     for edge in (("productpage-v1", "reviews-v1"), ("productpage-v1", "reviews-v2"), ("reviews-v2", "ratings-v1")):
         row = edges[edge]
         assert row["success"] == 100.0 and row["requests"] > 0 and 0 < row["p50"] <= row["p95"] <= row["p99"], row
+    unknown = mesh.run_meshctl("routes", "reveiws")
+    assert unknown.returncode == 1 and "has no service reveiws" in unknown.stderr
 
 
 def routes_by_version(mesh: Mesh) -> dict[str, dict[str, Any]]:
     """What `meshctl routes` shows of the first rule of the VirtualService for reviews, by subset."""
-    unknown = mesh.run_meshctl("routes", "reveiws")
-    assert unknown.returncode == 1 and "has no service reveiws" in unknown.stderr
     rows = [row for row in mesh.meshctl_json("routes", "reviews") if row["origin"] == "VirtualService/default/reviews http[0]"]
     return {row["target"].partition("(")[2].rstrip(")"): row for row in rows}
 
