@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
 
 from mesh.model.match import StringKind, StringMatch
 from mesh.proxy.match import string_test
@@ -15,36 +12,6 @@ PeerCertificate = Mapping[str, object]
 """As `ssl.SSLObject.getpeercert` returns it."""
 NameTest = Callable[[str, bytes], bool]
 """(kind of the alternative name as Python calls it, its value)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """A certificate that a peer has shown. decoded: {} where nobody has verified it. Compared by identity."""
-
-    der: bytes
-    decoded: PeerCertificate
-
-
-_MOST: Final = 1024
-_shown: dict[tuple[bytes, ssl.VerifyMode], Shown] = {}
-
-
-def shown_by(tls: ssl.SSLObject) -> Shown | None:
-    """The certificate of the other side of a finished handshake; None: it has none.
-
-    The same object for the same bytes: decoding takes seven times as long as asking, and a mesh has few workloads. What was
-    verified and what was not are kept apart.
-    """
-    der = tls.getpeercert(binary_form=True)
-    if der is None:
-        return None
-    key = der, tls.context.verify_mode
-    known = _shown.get(key)
-    if known is None:
-        if len(_shown) >= _MOST:
-            _shown.clear()
-        known = _shown[key] = Shown(der, tls.getpeercert() or {})
-    return known
 
 
 def alternative_names(certificate: PeerCertificate) -> tuple[tuple[str, str], ...]:

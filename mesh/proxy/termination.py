@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import lru_cache
-
-from mesh.model.listener import CertificateDetail, HttpManager
+from mesh.model.listener import HttpManager
 from mesh.proxy.deadlines import Deadlines
 from mesh.proxy.detect import Detected
 from mesh.proxy.observe.record import Connection
-from mesh.proxy.peer_names import Shown, shown_by
 from mesh.proxy.poller import Channel
 from mesh.proxy.tls import Security, TlsChannel
 from mesh.proxy.tls_context import TlsContext
@@ -40,8 +36,7 @@ async def shake_hands(
         security = context.verify_peer(channel)
     finally:
         limit.close()
-    shown = shown_by(channel.tls)
-    _note_peer(connection, security, has_certificate=shown is not None and bool(shown.decoded))
+    _note_peer(connection, security, has_certificate=bool(channel.tls.getpeercert()))
 
 
 def _note_peer(connection: Connection, security: Security, has_certificate: bool) -> None:
@@ -55,11 +50,9 @@ def note_certificate(connection: Connection, channel: Channel, manager: HttpMana
     """What x-forwarded-client-cert will say, for all requests of the connection. Also where there is no TLS."""
     rule = connection.certificate_rule = rule_of(manager.client_certificate, connection.is_mutual_tls)
     if connection.is_mutual_tls and rule.adds and isinstance(channel, TlsChannel):
-        shown = shown_by(channel.tls)
-        assert shown is not None
-        connection.client_certificate = _element(shown, manager.certificate_details, connection.local_principal)
-
-
-@lru_cache(maxsize=1024)
-def _element(shown: Shown, details: Collection[CertificateDetail], by: str) -> bytes:
-    return client_certificate(shown.decoded, shown.der, details, by)
+        connection.client_certificate = client_certificate(
+            channel.tls.getpeercert() or {},
+            channel.tls.getpeercert(binary_form=True) or b"",
+            manager.certificate_details,
+            connection.local_principal,
+        )

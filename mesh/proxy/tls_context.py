@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from mesh.model.secret import FILE_CERTIFICATE, FILE_ROOTS, WORKLOAD_CERTIFICATE, DownstreamTls, Secret, UpstreamTls
 from mesh.proxy.credentials import SecretError, dns_names, find_secret, load_certificate, load_trust
 from mesh.proxy.match import CompileError
-from mesh.proxy.peer_names import NameTest, alternative_names, name_tests, shown_by
+from mesh.proxy.peer_names import NameTest, alternative_names, name_tests
 from mesh.proxy.tls import Security, TlsChannel, TlsError, security_of
 
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -56,8 +56,7 @@ class TlsContext:
 
     def verify_peer(self, channel: TlsChannel) -> Security:
         """Who is there; the channel keeps it. Raises: TlsError: the certificate is valid, but for somebody else."""
-        shown = shown_by(channel.tls)
-        certificate = shown.decoded if shown is not None else {}
+        certificate = channel.tls.getpeercert() or {}
         names = alternative_names(certificate)
         # Without a certificate the handshake has failed already, unless none is needed.
         if self.names and certificate and not any(test(kind, value.encode()) for test in self.names for kind, value in names):
