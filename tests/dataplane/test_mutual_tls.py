@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from mesh.model.endpoint import LoadAssignment, LocalityEndpoints
 from mesh.model.listener import AccessLog
@@ -180,7 +181,9 @@ async def test_a_mesh_client_whose_hello_is_late_is_still_served_encrypted() -> 
         raw = await trio.open_tcp_stream("127.0.0.1", port_of(theirs))
         context = ROOT.client_context(ME.certificate, ("istio",))
         context.check_hostname = False
-        await trio.sleep(0.02)  # the application has greeted by now
+        while not app.connections:
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()  # the application has greeted by now
         stream = trio.SSLStream(raw, context, server_hostname="x")
         with trio.fail_after(5):
             assert await stream.receive_some(100) == b"8.0.33 greetings"
@@ -251,8 +254,9 @@ async def test_a_rotation_loses_no_request_and_breaks_no_connection() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(ask)
-            for _ in range(5):
-                await trio.sleep(0.01)
+            for rotation in range(1, 6):
+                while len(app.requests) < rotation * rounds * 3:  # of 20 a round
+                    await trio.lowlevel.checkpoint()
                 take(mine, identity(ROOT, "client"))
                 take(theirs, identity(ROOT, "server"))
         assert (await answered(old))[0] == 200
