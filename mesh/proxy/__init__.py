@@ -17,7 +17,9 @@ unprocessed (two proxies' agreement), forwarded and edits (heads), reply (answer
 
 What it stands on: poller (readiness), deadlines (timeouts), dialler -> connect, tls (a channel like the plain one), tls_context (credentials,
 peer_names: what a handshake is made of, and whom it is to find), pool, clusters, resolve (DNS), snapshots (compiled
-configuration, replaced whole; superseded: whom that leaves behind), ads_thread (where it comes from), drain, bootstrap, heap and main (the process).
+configuration, replaced whole; superseded: whom that leaves behind), ads_thread (where it comes from), drain, bootstrap, heap, pipeline and main (the process).
+
+Its own ports: admin and introspect (15000), status_server, probes and health (15020, 15021), served by local_http.
 
 Who we are to peers and to the control plane: identity (judges a certificate), renewal (when the next one is due), identity_keeper (asks for it), identity_file,
 certificate_request (the key, made in a child), control_plane (address, roots, token).
